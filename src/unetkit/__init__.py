@@ -1,0 +1,1 @@
+"""unetkit: the U-Net as a complete system."""

@@ -1,0 +1,61 @@
+"""Atomic writes: a reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unetkit.errors import InputError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it takes the place of `path` in one step.
+
+    The temporary name keeps the suffix of `path`, because writers of images choose the format by
+    it. Whatever goes wrong, the temporary file is removed and an older `path` stays as it was.
+
+    Raises:
+        InputError: the disk is full, or the folder may not be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content`, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _explain(error: OSError, path: Path) -> InputError:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return InputError("the disk is full", where=path, cure="free some space and run again")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return InputError("may not be written", where=path, cure="choose another folder")
+        case errno.ENOTDIR | errno.EEXIST:
+            return InputError("a file stands where a folder is needed", where=path.parent)
+        case errno.ENAMETOOLONG:
+            return InputError("the name is too long for this disk", where=path)
+        case _:
+            return InputError(f"cannot be written ({error.strerror})", where=path)
