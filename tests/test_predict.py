@@ -1,0 +1,130 @@
+"""Tiled equals whole, over depths, paddings, sizes and dimensions; and what blending promises."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unetkit.errors import InputError
+from unetkit.network import NetworkConfig, UNet, probabilities
+from unetkit.predict import choose_tile, predict
+
+
+def network(**choices):
+    """Build a network whose output is sensitive to every pixel it can see."""
+    torch.manual_seed(1)
+    net = UNet(NetworkConfig(**{"channels": 1, "classes": 2, "width": 4, **choices})).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0.5, 0.5)  # alive whatever the input
+    with torch.inference_mode():  # logits of a trained network's size: rounding is relative to it
+        size = net.footprint.enclose((40,) * net.config.ndim)
+        net.head[0].weight /= net(torch.randn(1, 1, *size)).std()
+    return net
+
+
+def forward(net):
+    return lambda x: probabilities(net(x), "softmax")
+
+
+def difference(net, shape, tile, tta="none"):
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    run = forward(net)
+    whole = predict(run, image, net.footprint, tile=net.footprint.enclose(shape), tta=tta)
+    tiled = predict(run, image, net.footprint, tile=tile, tta=tta)
+    if min(shape) > 4:
+        assert whole.std() > 1e-4, "a constant output would prove nothing"
+    return np.abs(whole - tiled).max(), image, whole
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    depth=st.integers(1, 5),
+    padding=st.sampled_from(["valid", "same"]),
+    upsampling=st.sampled_from(["transposed", "nearest", "linear"]),
+    attention=st.booleans(),
+    height=st.integers(1, 500),
+    width=st.integers(1, 90),
+    extra=st.integers(0, 2),
+    bits=st.integers(0, 31),
+)
+def test_tiled_equals_whole_2d(depth, padding, upsampling, attention, height, width, extra, bits):
+    net = network(
+        ndim=2, depth=depth, padding=padding, upsampling=upsampling, attention=attention,
+        block="residual" if attention else "plain", skips=f"{bits:05b}"[:depth],
+    )  # fmt: skip
+    tile = [
+        n + extra * s for n, s in zip(net.footprint.least_tile, net.footprint.stride, strict=True)
+    ]
+    worst, _, _ = difference(net, (height, width), tile)
+    assert worst <= 1e-5
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    depth=st.integers(1, 2),
+    padding=st.sampled_from(["valid", "same"]),
+    anisotropic=st.booleans(),
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 30)),
+)
+def test_tiled_equals_whole_3d(depth, padding, anisotropic, shape):
+    strides = ((1, 2, 2), (2, 2, 2))[:depth] if anisotropic else None
+    net = network(ndim=3, depth=depth, padding=padding, strides=strides)
+    worst, _, _ = difference(net, shape, net.footprint.least_tile)
+    assert worst <= 1e-5
+
+
+def test_whole_equals_the_network_itself():
+    net = network(ndim=2, depth=3)
+    _, image, whole = difference(net, (101, 67), net.footprint.least_tile)
+    with torch.inference_mode():
+        direct = forward(net)(torch.from_numpy(image)[None])[0].numpy()
+    np.testing.assert_allclose(whole, direct, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_flips_are_exact_in_tiles_too_and_equivariant(padding):
+    net = network(ndim=2, depth=2, padding=padding)
+    worst, image, whole = difference(net, (96, 64), net.footprint.least_tile, tta="flips")
+    assert worst <= 1e-5
+    flipped = predict(
+        forward(net), image[:, ::-1].copy(), net.footprint,
+        tile=net.footprint.enclose((96, 64)), tta="flips",
+    )  # fmt: skip
+    np.testing.assert_allclose(flipped[:, ::-1], whole, atol=1e-5)
+
+
+def test_instance_norm_is_blended_and_whole_where_it_fits():
+    net = network(ndim=2, depth=2, norm="instance")
+    assert not net.footprint.exact
+    worst, image, _ = difference(net, (120, 90), (60, 60))
+    assert worst > 1e-5
+    with torch.inference_mode():
+        direct = forward(net)(torch.from_numpy(image[:, :120, :88])[None])[0].numpy()
+    same = predict(forward(net), image[:, :120, :88], net.footprint, tile=(200, 200))
+    np.testing.assert_allclose(same, direct, atol=1e-6)
+
+
+def test_a_constant_forward_survives_blending():
+    net = network(ndim=2, depth=2, norm="group")
+    image = np.zeros((1, 130, 77), np.float32)
+    flat = predict(lambda x: torch.full_like(x, 0.25), image, net.footprint, tile=(64, 64))
+    np.testing.assert_allclose(flat, 0.25, rtol=1e-5)
+
+
+def test_an_illegal_tile_is_one_line():
+    net = network(ndim=2, depth=4, padding="valid")
+    with pytest.raises(InputError, match="556 and 572"):
+        predict(forward(net), np.zeros((1, 900, 900), np.float32), net.footprint, tile=(570, 570))
+
+
+def test_the_chosen_tile_is_legal_and_about_the_size_asked_for():
+    for padding in ("valid", "same"):
+        print_ = network(ndim=2, depth=4, padding=padding).footprint
+        tile = choose_tile(print_, (5000, 3000), 1_000_000)
+        print_.require_tile(tile, (5000, 3000))
+        assert 0.9e6 < tile[0] * tile[1] < 1.2e6
+        assert choose_tile(print_, (100, 50), 1_000_000) == print_.enclose((100, 50))
