@@ -26,6 +26,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # some writers make files that only the owner may read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -45,6 +46,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content`, atomically."""
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _explain(error: OSError, path: Path) -> InputError:

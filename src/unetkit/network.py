@@ -166,6 +166,17 @@ class UNet(nn.Module):
         self.head = nn.ModuleList(convolution(widths[i], config.classes, 1) for i in range(heads))
         self.apply(_initialise)
 
+    @property
+    def layout(self) -> torch.memory_format:
+        """The memory format that convolutions are fastest in: channels last."""
+        return torch.channels_last if self.config.ndim == 2 else torch.channels_last_3d
+
+    def place(self, device: torch.device) -> UNet:
+        """Move to a device, weights channels last; returns itself."""
+        module: Any = self.to(device)  # torch's stubs do not know .to(memory_format=…)
+        placed: UNet = module.to(memory_format=self.layout)
+        return placed
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the finest head, (b, c, *in) → (b, k, *out)."""
         x, size = self._fit(x)

@@ -1,0 +1,75 @@
+"""The state of an interrupted run: one safetensors file, written atomically, never unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from unetkit.errors import InputError
+from unetkit.files import atomic
+
+_KEY = "unetkit"
+
+
+def write_state(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """Write tensors, and numbers as JSON in the header, in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    copied = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(copied, temporary, metadata={_KEY: json.dumps(numbers)})
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_state` wrote.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            numbers = json.loads((file.metadata() or {})[_KEY])
+            return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"the state to resume from cannot be read ({error})",
+            where=path,
+            cure="train again without --resume",
+        ) from None
+
+
+def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put a prefix before every name."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take the tensors of one prefix, without it."""
+    start = f"{prefix}/"
+    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Give the optimiser's moments, named by parameter number and kind."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put the moments back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, kind = name.partition(".")
+        state.setdefault(int(index), {})[kind] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
