@@ -23,13 +23,13 @@ from unetkit.report import (
     Sheet,
     charts,
     combine,
+    compose,
     contents,
     difference,
     folder,
     overlay,
     page,
     pictures,
-    write_report,
 )
 
 HOSTILE = '<script>alert("x")</script>"\' onerror="alert(1)'
@@ -122,7 +122,7 @@ def run(tmp_path: Path) -> Path:
 def full(run: Path) -> Page:
     truth = sheet("bad").truth
     assert truth is not None
-    path = write_report(
+    path = compose(
         run / "report.html",
         title="Vessels",
         run=run,
@@ -389,10 +389,10 @@ def test_classes_and_whole_images_have_their_place(run: Path) -> None:
         "whole_image": {"mean": {"dice": 0.8035}},
     }
     (run / "metrics.json").write_text(json.dumps(METRICS | more))
-    found = Page(write_report(run / "r.html", title="T", run=run))
+    found = Page(compose(run / "r.html", title="T", run=run))
     for text in ("Class by class", "car 0.432 0.276", "tree 0.679 –", "Whole image", "0.803"):
         assert text in found.text, text
-    plain = write_report(run / "r.html", title="T", run=other(run, "plain"))
+    plain = compose(run / "r.html", title="T", run=other(run, "plain"))
     assert "Whole image" not in Page(plain).text
 
 
@@ -438,7 +438,7 @@ def test_rows_are_worst_first_and_unscored_ones_last(full: Page) -> None:
 
 
 def test_empty_run_folder_makes_a_page_that_says_so(tmp_path: Path) -> None:
-    found = Page(write_report(tmp_path / "a.html", title="Empty", run=tmp_path))
+    found = Page(compose(tmp_path / "a.html", title="Empty", run=tmp_path))
     assert "has not been evaluated yet" in found.text
     assert "no history" in found.text
     assert "No plan was recorded." in found.text
@@ -448,7 +448,7 @@ def test_empty_run_folder_makes_a_page_that_says_so(tmp_path: Path) -> None:
 def test_missing_columns_and_cells_are_tolerated(run: Path) -> None:
     (run / "metrics.json").unlink()
     (run / "history.csv").write_text("train_loss,val_dice,note\n0.9,,x\nnan,0.61,\n0.5\n")
-    found = Page(write_report(run / "r.html", title="T", run=run, sheets=[sheet("a")]))
+    found = Page(compose(run / "r.html", title="T", run=run, sheets=[sheet("a")]))
     assert "best validation Dice: epoch 2" in found.text
     assert "0.610" in found.text
     assert "no measure of quality on new images" in found.text
@@ -466,7 +466,7 @@ def test_a_hostile_name_stays_text(run: Path) -> None:
     (run / "history.csv").write_text('epoch,train_loss,"loss_<script>"\n1,1,1\n2,1,1\n')
     sample = Sample(np.zeros((1, 8, 8)), weights=np.ones((8, 8)), caption=HOSTILE)
     found = Page(
-        write_report(
+        compose(
             run / "r.html",
             title=HOSTILE,
             run=run,
@@ -489,33 +489,33 @@ def test_a_hostile_name_stays_text(run: Path) -> None:
 
 def test_of_many_cases_the_worst_and_the_best_are_shown(run: Path) -> None:
     sheets = [sheet(f"n{i}", i / 10, size=16) for i in (5, 1, 8, 3, 7, 2, 6, 4)]
-    found = Page(write_report(run / "r.html", title="T", run=run, sheets=sheets, shown=2))
+    found = Page(compose(run / "r.html", title="T", run=run, sheets=sheets, shown=2))
     order = re.findall(r"<h3>(n\d)</h3>", found.source)
     assert order == ["n1", "n2", "n8", "n7"]
     assert found.text.index("Worst") < found.text.index("n1 ") < found.text.index("Best")
     (run / "metrics.json").write_text('{"mean": {"hd95": 3.0}}')
     far = [sheet(f"n{i}", size=16, scores={"hd95": float(i)}) for i in (2, 9, 5)]
-    found = Page(write_report(run / "r.html", title="T", run=run, sheets=far, main="hd95", shown=1))
+    found = Page(compose(run / "r.html", title="T", run=run, sheets=far, main="hd95", shown=1))
     assert re.findall(r"<h3>(n\d)</h3>", found.source) == ["n9", "n2"]
 
 
 def test_difference_on_the_page_has_the_right_colours(run: Path) -> None:
     truth, prediction = np.array([[1, 0], [1, 0]]), np.array([[1, 1], [0, 0]])
     tiny = Sheet("tiny", np.zeros((1, 2, 2), dtype=np.uint8), truth, prediction)
-    source = write_report(run / "r.html", title="T", run=run, sheets=[tiny]).read_text("utf-8")
+    source = compose(run / "r.html", title="T", run=run, sheets=[tiny]).read_text("utf-8")
     address = re.search(r'src="([^"]+)" alt="Difference of tiny"', source)
     assert address is not None
     assert decode(address[1]).transpose(1, 2, 0).tolist() == [[GREY, ORANGE], [BLUE, [0, 0, 0]]]
     assert "not judged" not in source
     hidden = Sheet("tiny", tiny.image, truth, prediction, valid=np.array([[True, False]] * 2))
-    source = write_report(run / "r.html", title="T", run=run, sheets=[hidden]).read_text("utf-8")
+    source = compose(run / "r.html", title="T", run=run, sheets=[hidden]).read_text("utf-8")
     assert "not judged" in source
 
 
 def test_cases_without_truth_or_with_probabilities(run: Path) -> None:
     probability = np.stack([np.full((24, 24), 0.25), np.full((24, 24), 0.75)])
     found = Page(
-        write_report(
+        compose(
             run / "r.html",
             title="T",
             run=run,
@@ -531,9 +531,9 @@ def test_cases_without_truth_or_with_probabilities(run: Path) -> None:
 
 def test_pictures_shrink_until_the_page_fits(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sheets = [sheet(f"n{i}", 0.5, size=500) for i in range(2)]
-    large = write_report(run / "r.html", title="T", run=run, sheets=sheets).stat().st_size
+    large = compose(run / "r.html", title="T", run=run, sheets=sheets).stat().st_size
     monkeypatch.setattr(page, "BUDGET", large // 2)
-    small = write_report(run / "r.html", title="T", run=run, sheets=sheets)
+    small = compose(run / "r.html", title="T", run=run, sheets=sheets)
     assert small.stat().st_size <= large // 2
     assert "data:image/jpeg" in small.read_text("utf-8")
 
@@ -541,7 +541,7 @@ def test_pictures_shrink_until_the_page_fits(run: Path, monkeypatch: pytest.Monk
 def test_long_histories_are_thinned_in_the_table_but_not_in_the_curve(run: Path) -> None:
     rows = "\n".join(f"{i},{1 / i}" for i in range(1, 1002))
     (run / "history.csv").write_text(f"epoch,train_loss\n{rows}\n")
-    source = write_report(run / "r.html", title="T", run=run).read_text("utf-8")
+    source = compose(run / "r.html", title="T", run=run).read_text("utf-8")
     line = re.search(r'class="line s0" points="([^"]+)"', source)
     assert line is not None
     assert len(line[1].split()) == 1001
@@ -561,17 +561,17 @@ def test_long_histories_are_thinned_in_the_table_but_not_in_the_curve(run: Path)
 def test_broken_files_are_named(run: Path, name: str, text: str | bytes, words: str) -> None:
     (run / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=f"{name}.*{words}"):
-        write_report(run / "r.html", title="T", run=run)
+        compose(run / "r.html", title="T", run=run)
 
 
 def test_errors_leave_an_older_page_alone(run: Path) -> None:
     (run / "r.html").write_text("old")
     wrong = sheet("a", prediction=np.zeros((3, 3), dtype=int))
     with pytest.raises(InputError, match=r"^a: .*differ in size"):
-        write_report(run / "r.html", title="T", run=run, sheets=[wrong])
+        compose(run / "r.html", title="T", run=run, sheets=[wrong])
     assert (run / "r.html").read_text() == "old"
     with pytest.raises(InputError, match="no run folder"):
-        write_report(run / "r.html", title="T", run=run / "absent")
+        compose(run / "r.html", title="T", run=run / "absent")
 
 
 # ---- several runs

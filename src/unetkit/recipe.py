@@ -19,7 +19,7 @@ from unetkit.data import Fingerprint
 from unetkit.errors import InputError, nearest
 from unetkit.losses import LossConfig
 from unetkit.network import NetworkConfig
-from unetkit.predict import PredictConfig
+from unetkit.prediction import PredictConfig
 
 Reasons = list[tuple[str, str, str]]
 

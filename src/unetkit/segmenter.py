@@ -23,7 +23,7 @@ from unetkit.files import atomic
 from unetkit.image import Image, read_image
 from unetkit.machine import Precision, choose_device, choose_precision, free_memory
 from unetkit.network import NetworkConfig, UNet, probabilities
-from unetkit.predict import PredictConfig, choose_tile, predict
+from unetkit.prediction import PredictConfig, choose_tile, predict
 
 FORMAT = 1
 _KEY = "unetkit"

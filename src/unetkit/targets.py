@@ -52,9 +52,9 @@ def border_weights(
     Source: Ronneberger, Fischer, Brox, MICCAI 2015 (arXiv 1505.04597), eq. 2.
 
     Example:
-        >>> row = border_weights(np.array([[1, 0, 0, 2]]), balance=False)
-        >>> row.round(3).tolist()  # in the gap 1 + 10 · exp(−(1 + 2)² / 50)
-        [[1.0, 9.353000640869141, 9.353000640869141, 1.0]]
+        >>> row = border_weights(np.array([[1, 0, 0, 2]]), balance=False)[0]
+        >>> [round(float(w), 3) for w in row]  # in the gap 1 + 10 · exp(−(1 + 2)² / 50)
+        [1.0, 9.353, 9.353, 1.0]
     """
     if not sigma > 0:
         raise InputError(f"sigma is {sigma}", where="border_weights", cure="give a positive width")

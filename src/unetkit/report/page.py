@@ -25,7 +25,7 @@ SIDES = (768, 576, 420, 300, 200)  # longest side of embedded pictures, the firs
 ROWS = 250  # of the history shown as a table
 
 
-def write_report(
+def compose(
     path: str | Path,
     *,
     title: str,

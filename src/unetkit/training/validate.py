@@ -15,7 +15,7 @@ from unetkit.data.batches import Batch
 from unetkit.losses import LossConfig, prepare, total
 from unetkit.metrics import best_threshold, class_counts, confusion, scores
 from unetkit.network import NetworkConfig, UNet, probabilities
-from unetkit.predict import choose_tile, predict
+from unetkit.prediction import choose_tile, predict
 from unetkit.segmenter import autocast
 
 

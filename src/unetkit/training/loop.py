@@ -32,7 +32,7 @@ from unetkit.recipe import (
     to_yaml,
 )
 from unetkit.segmenter import Card, autocast, save
-from unetkit.train.resume import (
+from unetkit.training.resume import (
     named,
     optimizer_tensors,
     part,
@@ -40,7 +40,7 @@ from unetkit.train.resume import (
     restore_optimizer,
     write_state,
 )
-from unetkit.train.validate import Validation, batch_loss, validate
+from unetkit.training.validate import Validation, batch_loss, validate
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,8 @@ def train(
         **describe(chosen),
         "precision": str(precision).removeprefix("torch."),
         "parameters": count_parameters(network),
-        "data": str(dataset.root),
+        "data": str(dataset.root.resolve()),
+        "dataset": dataset.root.resolve().name,
         "recipe": recipe.name,
         "seed": recipe.seed,
     }
@@ -167,6 +168,7 @@ def train(
     else:
         write_text(out / "recipe.yaml", to_yaml(recipe))
         write_text(out / "environment.json", json.dumps(environment, indent=1) + "\n")
+        write_text(out / "plan.json", json.dumps({"rows": reasons}, indent=1) + "\n")
 
     config, best = recipe.train, None
     resting = 0.0  # seconds of the last validation, kept back so that a time limit is not overrun

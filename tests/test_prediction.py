@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from unetkit.errors import InputError
 from unetkit.network import NetworkConfig, UNet, probabilities
-from unetkit.predict import choose_tile, predict
+from unetkit.prediction import choose_tile, predict
 
 
 def network(**choices):

@@ -1,5 +1,5 @@
 """Training: one loop that reads top to bottom, validated, resumable, and honest about failures."""
 
-from unetkit.train.loop import Run, Step, train
+from unetkit.training.loop import Run, Step, train
 
 __all__ = ["Run", "Step", "train"]
