@@ -10,7 +10,7 @@ from skimage.measure import label as skimage_label
 from skimage.morphology import diamond, dilation, octahedron, skeletonize
 
 from unetkit.errors import InputError
-from unetkit.targets import border_weights, distances, label_objects, skeleton
+from unetkit.targets import border_weights, distances, label_objects, part_touching, skeleton
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -258,3 +258,15 @@ def test_real_masks():
     weights = border_weights(cells)
     known = border_by_definition(cells, 10, 5) + border_weights(cells, w0=0)
     np.testing.assert_allclose(weights, known, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (8, 9, 10)])
+def test_objects_that_touch_are_parted_and_nothing_else_changes(shape):
+    labels = np.random.default_rng(0).integers(0, 3, shape).repeat(4, axis=0).repeat(4, axis=1)
+    parted = part_touching(labels)
+    faces = ndimage.generate_binary_structure(labels.ndim, 1)
+    for one in (1, 2):
+        other = 3 - one
+        assert not (ndimage.binary_dilation(parted == one, faces) & (parted == other)).any()
+        near = ndimage.binary_dilation(labels == other, faces)
+        assert np.array_equal(parted == one, (labels == one) & ~near)

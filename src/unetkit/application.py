@@ -90,9 +90,9 @@ def predict(
             image = read_image(path)
             answer = segmenter(image, tile=tile, tta=tta, threshold=threshold, progress=on_tile)
         except InputError as error:
-            if len(paths) == 1 or "tile" in error.what:  # the request is at fault, not one image
+            if len(paths) == 1 or error.where != path:  # the request is at fault, not one image
                 raise
-            failures.append((path, str(error)))
+            failures.append((path, str(error).removeprefix(f"{path}: ")))
             continue
         for kind, target in targets.items():
             write_image(_output(kind, image, answer), target)

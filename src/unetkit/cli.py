@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -25,42 +25,48 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="unet",
     help="The U-Net as a complete system: from a few labelled images to a measured model.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Make labelled data.", no_args_is_help=True)
-recipes_app = typer.Typer(help="List the named recipes, or show one.", no_args_is_help=True)
+data_app = typer.Typer(help="Make labelled data.")
+recipes_app = typer.Typer(help="List the named recipes, or show one.")
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 Model = Annotated[Path, typer.Argument(help="A run folder or a .safetensors file.")]
 Data = Annotated[Path, typer.Argument(help="A folder of images and masks.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+# typer may carry its own copy of click, so click's class is found through the one typer exports.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def main() -> None:
     """Run the command; a user's mistake is one line and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what it cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
+    except _UsageError as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "unet")
-        _fail(f"{' '.join(error.format_message().split())} (see {where} --help)", 2)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; a training run continues with --resume", 130)
+        _fail(f"{error.format_message().rstrip('.')} (see {where} --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except BrokenPipeError:
         sys.exit(1)
+    if code == 130:
+        _fail("interrupted; a training run continues with --resume", 130)
+    if code:
+        sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -104,6 +110,9 @@ def check(data: Data, as_json: AsJson = False) -> None:
     from unetkit.data import check as look
     from unetkit.data import read_dataset, summary
 
+    if not data.is_dir():
+        cure = "give the folder that holds images/ and masks/"
+        raise InputError("no such folder", where=data, cure=cure)
     problems = look(data)
     try:
         described = summary(read_dataset(data, on_problem=lambda _: None))
@@ -120,7 +129,8 @@ def check(data: Data, as_json: AsJson = False) -> None:
                 f"[{colour}]{problem.severity}[/]  {escape(problem.where)}: "
                 f"{escape(problem.what)}; {escape(problem.cure)}"
             )
-        out.print(f"{len(problems)} problems" if problems else "[green]no problems found[/]")
+        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+        out.print(count if problems else "[green]no problems found[/]")
     if problems:
         raise typer.Exit(1)
 
@@ -281,10 +291,15 @@ def data_make(
 
 
 @recipes_app.command("list")
-def recipes_list() -> None:
+def recipes_list(
+    names: Annotated[bool, typer.Option("--names", help="Names only.")] = False,
+) -> None:
     """List the named recipes."""
     from unetkit.recipe import RECIPES
 
+    if names:
+        print("\n".join(RECIPES))
+        return
     for name, function in RECIPES.items():
         summary = (function.__doc__ or "").strip().splitlines()[0]
         out.print(f"[bold]{name:<16}[/] {escape(summary)}")
@@ -302,7 +317,8 @@ def recipes_show(name: Annotated[str, typer.Argument(help="A recipe's name or fi
     print(to_yaml(recipe), end="")
 
 
-def _fail(line: str, code: int) -> None:
+def _fail(line: str, code: int) -> NoReturn:
+    line = " ".join(line.split())
     err.print(f"[red]error:[/] {escape(line)}" if code == 2 else escape(line))
     sys.exit(code)
 

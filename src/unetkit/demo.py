@@ -55,6 +55,10 @@ def run_demo(
         InputError: the folder holds something else.
     """
     say = say or (lambda _: None)
+    if not minutes > 0:
+        raise InputError(
+            f"{minutes:g} minutes of training", where="minutes", cure="use more than 0"
+        )
     out = Path(out)
     data, run, large = out / "data", out / "run", out / "large"
     if out.exists() and any(out.iterdir()) and not (data / "meta.json").is_file():

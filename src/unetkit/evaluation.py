@@ -80,6 +80,7 @@ def evaluate(
     for done, case in enumerate(cases, start=1):
         sample = dataset.load(case)
         answer = segment(sample.image)
+        _fits(answer, case, dataset.task.classes)
         known = sample.labels >= 0
         valid = known & sample.fov
         row, classes = _judge(answer, sample, valid, dataset.task.classes, topology)
@@ -141,12 +142,23 @@ def _judge(
             continue
         probability = None
         if answer.probabilities is not None:
-            several = len(answer.probabilities) == len(classes)
-            probability = answer.probabilities[index if several else index - 1]
+            shift = len(classes) - len(answer.probabilities)  # 1 where class 0 is all the rest
+            probability = answer.probabilities[index - shift] if index >= shift else None
         result[name] = measure(
             answer.labels == index, truth, valid=valid, probability=probability, topology=topology
         )
     return _mean(list(result.values())), result
+
+
+def _fits(answer: Answer, case: Case, classes: Sequence[str]) -> None:
+    channels = len(classes) if answer.probabilities is None else len(answer.probabilities)
+    if channels not in (len(classes), len(classes) - 1):
+        raise InputError(
+            f"the model knows {max(channels, 2)} classes, the data {len(classes)} "
+            f"({', '.join(classes)})",
+            where=case.image,
+            cure="evaluate on data with the classes of the training",
+        )
 
 
 def _protocol(
@@ -168,8 +180,13 @@ def _protocol(
 
 
 def _mean(rows: Sequence[Scores]) -> Scores:
-    names = rows[0] if rows else {}
-    return {name: _nanmean([row[name] for row in rows]) for name in names}
+    return {name: _nanmean(values) for name, values in _columns(rows).items()}
+
+
+def _columns(rows: Sequence[Scores]) -> dict[str, list[float]]:
+    """Turn rows into columns; an image that holds no scored class has an empty row."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, math.nan) for row in rows] for name in names}
 
 
 def _nanmean(values: Sequence[float]) -> float:
@@ -178,8 +195,7 @@ def _nanmean(values: Sequence[float]) -> float:
 
 
 def _interval(rows: Sequence[Scores]) -> dict[str, tuple[float, float]]:
-    names = rows[0] if rows else {}
-    return {name: bootstrap_interval([row[name] for row in rows]) for name in names}
+    return {name: bootstrap_interval(values) for name, values in _columns(rows).items()}
 
 
 def _plain(value: Any) -> Any:

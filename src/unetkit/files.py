@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetkit.errors import InputError
@@ -31,9 +32,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _explain(error, path) from error
+        raise _explain(error.errno, path) from error
+    except Exception as error:
+        code = re.search(r"\(os error (\d+)\)", str(error))
+        if code is None:  # else it is safetensors that passes on what the system said
+            raise
+        raise _explain(int(code[1]), path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -54,15 +61,19 @@ def _umask() -> int:
     return mask
 
 
-def _explain(error: OSError, path: Path) -> InputError:
-    match error.errno:
+def _explain(code: int | None, path: Path) -> InputError:
+    match code:
         case errno.ENOSPC | errno.EDQUOT:
             return InputError("the disk is full", where=path, cure="free some space and run again")
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return InputError("may not be written", where=path, cure="choose another folder")
         case errno.ENOTDIR | errno.EEXIST:
-            return InputError("a file stands where a folder is needed", where=path.parent)
+            what = "a file stands where a folder is needed"
+            return InputError(what, where=path.parent, cure="choose another folder")
         case errno.ENAMETOOLONG:
-            return InputError("the name is too long for this disk", where=path)
+            return InputError("the name is too long for this disk", where=path, cure="shorten it")
         case _:
-            return InputError(f"cannot be written ({error.strerror})", where=path)
+            reason = os.strerror(code) if code else "unknown reason"
+            return InputError(
+                f"cannot be written ({reason})", where=path, cure="choose another folder"
+            )

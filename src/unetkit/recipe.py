@@ -23,6 +23,8 @@ from unetkit.prediction import PredictConfig
 
 Reasons = list[tuple[str, str, str]]
 
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
 
 class OptimizerConfig(BaseModel):
     """The rule of descent.
@@ -34,7 +36,7 @@ class OptimizerConfig(BaseModel):
         momentum: of sgd.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(2e-3, gt=0)
@@ -53,7 +55,7 @@ class ScheduleConfig(BaseModel):
         factor: for "plateau".
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     name: Literal["cosine", "constant", "plateau"] = "cosine"
     warmup: float = Field(0.03, ge=0, lt=1)
@@ -81,7 +83,7 @@ class TrainConfig(BaseModel):
         allocator: let glibc keep freed memory (Linux): faster steps for 15 % more memory.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     epochs: int | None = Field(None, ge=1)
     minutes: float | None = Field(10.0, gt=0)
@@ -100,7 +102,7 @@ class TrainConfig(BaseModel):
 class Recipe(BaseModel):
     """Every choice of a run. See each section's own model for its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     name: str = "default"
     seed: int = Field(0, ge=0)
@@ -115,10 +117,10 @@ class Recipe(BaseModel):
 
 
 def default() -> Recipe:
-    """A residual-free width-16 U-Net with batch norm; cross-entropy + Dice; AdamW, cosine, EMA.
+    """For any small set of 2D images: width 16, batch norm, cross-entropy + Dice, AdamW, EMA.
 
-    For any small set of 2D images on a laptop: `unet train DATA -o RUN`. Expected on STARE after
-    ten minutes on two cores: see `benchmarks/results/`.
+    On a laptop: `unet train DATA -o RUN`. Expected on STARE and DRIVE after ten minutes on two
+    cores: see `benchmarks/results/`.
     """
     return Recipe()
 
@@ -212,7 +214,7 @@ def thin() -> Recipe:
 
 
 def volume() -> Recipe:
-    """For volumes (NIfTI, TIFF stacks): 3D, instance-free batch norm, depth 3, gentle rotation.
+    """For volumes (NIfTI, TIFF stacks): 3D, depth 3, gentle rotation, pooling by voxel spacing.
 
     `unet train DATA --recipe volume -o RUN`.
     """
@@ -291,23 +293,33 @@ def resolve(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, Reasons]:
     reasons: Reasons = []
     network = _resolve_network(recipe.network, data, reasons)
     train = _resolve_train(recipe.train, network, data, reasons)
+    tile, largest = recipe.predict.tile, data.largest
+    if tile is not None:  # better now than after the training
+        require = network.footprint.require_tile
+        _size(tile, data.ndim, "predict.tile", lambda sizes: require(sizes, largest))
     resolved = recipe.model_copy(update={"network": network, "train": train})
-    losses = " + ".join(f"{term.weight:g} {name}" for name, term in resolved.loss.terms())
-    reasons.append(("loss", losses.replace("1 ", "", 1) if losses.startswith("1 ") else losses,
-                    f"recipe {recipe.name}"))  # fmt: skip
+    terms = resolved.loss.terms()
+    losses = [name if term.weight == 1 else f"{term.weight:g} {name}" for name, term in terms]
+    reasons.append(("loss", " + ".join(losses), f"recipe {recipe.name}"))
     return resolved, reasons
+
+
+# What pydantic puts between the keys: which branch of a union it tried, which validator it ran.
+_BRANCH = re.compile(r"int|float|str|bool|(tuple|function-\w+)\[.*")
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> InputError:
     """Turn pydantic's account into one line about its first fault."""
     fault = error.errors()[0]
     path = [str(part) for part in fault["loc"]]
-    names = [part for part in path if not part.startswith(("function-", "tuple", "union"))]
+    names = [part for part in path if not _BRANCH.fullmatch(part)]
     key = ".".join(names)
     if fault["type"] == "extra_forbidden":
         known = _keys_at(model, names[:-1])
         return InputError(f"unknown key {key}", where=where, cure=nearest(names[-1], known))
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "model_type":
+        message = f"should be keys with values, not {fault['input']!r}"
     given = fault.get("input")
     shown = f" (given {given!r})" if isinstance(given, str | int | float | bool) else ""
     return InputError(f"{key}: {message[0].lower()}{message[1:]}{shown}", where=where)
@@ -337,9 +349,11 @@ def _resolve_network(network: NetworkConfig, data: Fingerprint, reasons: Reasons
             ("pooling", str([list(f) for f in network.factors]), "from sizes and voxel spacing")
         )
     for factor in network.factors:
-        if len(factor) != data.ndim:
+        if len(factor) != data.ndim or min(factor) < 1:
             raise InputError(
-                f"network.strides has {len(factor)} axes, the data {data.ndim}", where="recipe"
+                f"{list(factor)} is no pooling factor of {data.ndim}D data",
+                where="network.strides",
+                cure=f"give one number, or {data.ndim}, of at least 1 per level",
             )
     why = f"{data.channels} channel{'s' * (data.channels != 1)}; classes {', '.join(data.classes)}"
     reasons.insert(
@@ -357,10 +371,7 @@ def _resolve_train(
         raise InputError("both epochs and minutes are off", where="train", cure="set one of them")
     footprint = network.footprint
     if train.patch is not None:
-        patch = (train.patch,) * data.ndim if isinstance(train.patch, int) else train.patch
-        if len(patch) != data.ndim:
-            raise InputError(f"train.patch has {len(patch)} axes, the data {data.ndim}")
-        footprint.require(patch)
+        patch = _size(train.patch, data.ndim, "train.patch", footprint.require)
         why = "set in the recipe"
     else:
         wanted = 256 if data.ndim == 2 else 64
@@ -376,10 +387,24 @@ def _resolve_train(
         reasons.append(
             ("steps per epoch", str(steps), "every training pixel about once, at least 50")
         )
-    ends = [f"{train.epochs} epochs"] * bool(train.epochs)
-    ends += [f"{train.minutes:g} minutes"] * bool(train.minutes)
+    ends = [f"{train.epochs} epochs"] if train.epochs else []
+    ends += [f"{train.minutes:g} minutes"] if train.minutes else []
     reasons.append(("schedule", " or ".join(ends), "the first to be reached ends the run"))
     return train.model_copy(update={"patch": tuple(patch), "steps": steps})
+
+
+def _size(
+    size: int | tuple[int, ...], ndim: int, key: str, require: Callable[[tuple[int, ...]], None]
+) -> tuple[int, ...]:
+    """Give a size per axis, if the network takes it."""
+    sizes = (size,) * ndim if isinstance(size, int) else size
+    if len(sizes) != ndim:
+        raise InputError(f"has {len(sizes)} axes, the data {ndim}", where=key)
+    try:
+        require(sizes)
+    except InputError as error:
+        raise InputError(error.what, where=key, cure=error.cure) from None
+    return sizes
 
 
 def _anisotropic(depth: int, data: Fingerprint) -> tuple[tuple[int, ...], ...]:
@@ -387,9 +412,9 @@ def _anisotropic(depth: int, data: Fingerprint) -> tuple[tuple[int, ...], ...]:
     size, spacing = list(data.median), list(data.spacing)
     levels = []
     for _ in range(depth):
-        factor = tuple(
-            2 if n >= 8 and s < 2 * min(spacing) else 1 for n, s in zip(size, spacing, strict=True)
-        )
+        axes = list(zip(size, spacing, strict=True))
+        finest = min((s for n, s in axes if n >= 8), default=0.0)
+        factor = tuple(2 if n >= 8 and s < 2 * finest else 1 for n, s in axes)
         size = [n // f for n, f in zip(size, factor, strict=True)]
         spacing = [s * f for s, f in zip(spacing, factor, strict=True)]
         levels.append(factor)
@@ -468,16 +493,18 @@ _Loader.add_implicit_resolver(
 def _value(text: str, change: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # a SafeLoader: plain values only
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a day that is in no calendar
         raise InputError(f"--set {change}: the value is not YAML") from None
 
 
 def _document(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except yaml.YAMLError as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", where=path) from None
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a day that is in no calendar
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise InputError(f"is not YAML{line}", where=path, cure="check its indentation") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", where=path) from None

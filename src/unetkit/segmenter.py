@@ -126,19 +126,16 @@ class Segmenter:
         pixels = self._shaped(np.asarray(image), where)
         space = pixels.shape[1:]
         config, footprint = self.card.predict, self.network.footprint
-        tile = tile or config.tile
         flips = config.tta == "flips" if tta is None else tta
         probability = predict(
             self.forward,
             self.card.normalization.apply(pixels),
             footprint,
-            tile=choose_tile(footprint, space, self._budget())
-            if tile is None
-            else ((tile,) * len(space) if isinstance(tile, int) else tile),
+            tile=self._tile(config.tile if tile is None else tile, space),
             tta="flips" if flips else "none",
             progress=progress,
         )
-        chosen = threshold or config.threshold or self.card.threshold
+        chosen = self.threshold if threshold is None else threshold
         return Segmentation(probability, label(probability, chosen), self.card.task)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -149,12 +146,18 @@ class Segmenter:
         return probabilities(logits, self.card.network.activation)
 
     @property
+    def threshold(self) -> float:
+        """Probability from which a pixel is foreground: the recipe's, or the one tuned on `val`."""
+        chosen = self.card.predict.threshold
+        return self.card.threshold if chosen is None else chosen
+
+    @property
     def protocol(self) -> dict[str, Any]:
         """What a score of this model must be read with."""
-        chosen = self.card.predict.threshold
+        tuned = self.card.predict.threshold is None
         return {
-            "threshold": round(chosen or self.card.threshold, 4),
-            "threshold_from": "set in the recipe" if chosen else self.card.threshold_from,
+            "threshold": round(self.threshold, 4),
+            "threshold_from": self.card.threshold_from if tuned else "set in the recipe",
             "tta": self.card.predict.tta,
             "engine": self.engine,
             "recipe": self.card.recipe.get("name", ""),
@@ -183,6 +186,16 @@ class Segmenter:
                 cure="convert the image to the training data's channels",
             )
         return pixels
+
+    def _tile(self, tile: int | tuple[int, ...] | None, space: tuple[int, ...]) -> tuple[int, ...]:
+        footprint = self.network.footprint
+        if tile is None:
+            return choose_tile(footprint, space, self._budget())
+        tile = (tile,) * len(space) if isinstance(tile, int) else tuple(tile)
+        if len(tile) != len(space):
+            raise InputError(f"has {len(tile)} axes, the image {len(space)}", where="tile")
+        footprint.require_tile(tile, space)
+        return tile
 
     def _budget(self) -> int:
         """Pixels of a tile whose activations take at most a quarter of the free memory."""
@@ -229,14 +242,22 @@ def read_card(path: str | Path) -> Card:
         raise InputError(f"is not a readable model ({error})", where=path) from None
     if text is None:
         raise InputError("has no unetkit header", where=path, cure="train a model with unet train")
-    document = json.loads(text)
-    if document.get("format", 0) > FORMAT:
+    try:
+        document = json.loads(text)
+        newer = document.get("format", 0) > FORMAT
+    except (ValueError, TypeError, AttributeError):
+        raise InputError("its header is damaged", where=path, cure="copy the model again") from None
+    if newer:
         raise InputError("was written by a newer unetkit", where=path, cure="upgrade unetkit")
     try:
         return Card.model_validate(document)
     except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
         raise InputError(
-            f"its header does not fit this unetkit ({error.errors()[0]['msg']})", where=path
+            f"its header does not fit this unetkit ({key}: {fault['msg']})",
+            where=path,
+            cure="load it with the unetkit that wrote it, or train it again",
         ) from None
 
 
@@ -247,16 +268,18 @@ def load(path: str | Path, *, device: str = "auto", precision: Precision = "auto
         InputError: no such model, or not one of ours.
     """
     card = read_card(path)
-    with torch.device("meta"):
-        network = UNet(card.network)
     weights: dict[str, Tensor] = {}
     with safe_open(_model_file(path), "pt") as file:
         for name in file.keys():  # noqa: SIM118  (not a dict)
             weights[name] = file.get_tensor(name)
     try:
+        with torch.device("meta"):
+            network = UNet(card.network)
         network.load_state_dict(weights, assign=True)
-    except RuntimeError:
-        raise InputError("weights and header do not fit together", where=path) from None
+    except (RuntimeError, ValueError):  # other names or shapes; a header that leaves choices open
+        raise InputError(
+            "weights and header do not fit together", where=path, cure="train the model again"
+        ) from None
     return Segmenter(network, card, device=device, precision=precision)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from unetkit.augment import AugmentConfig, change_intensity, sample_field, warp
 from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
-from unetkit.targets import border_weights, distances, label_objects, skeleton
+from unetkit.targets import border_weights, distances, label_objects, part_touching, skeleton
 
 _POSITIONS = 20_000  # foreground pixels remembered per case, to centre patches on
 
@@ -147,6 +147,7 @@ class Patches:
 
     def _prepare(self, sample: Sample, normalization: Normalization) -> _Case:
         soft = [normalization.apply(sample.image)]
+        sample = _parted(sample, self.wanted)
         if self.wanted.border:
             soft.append(_border(sample, self.wanted.border)[None])
         return _Case(
@@ -168,6 +169,7 @@ class Patches:
 
 def whole(sample: Sample, normalization: Normalization, wanted: Wanted) -> Batch:
     """Give a whole case as a batch of one, unaugmented: what validation is measured on."""
+    sample = _parted(sample, wanted)
     labels = torch.from_numpy(sample.labels.astype(np.int64))[None]
     weights = torch.from_numpy(_border(sample, wanted.border))[None] if wanted.border else None
     return Batch(
@@ -195,6 +197,15 @@ def _core(arrays: Tensor, core: Sequence[int]) -> Tensor:
     for axis, n in enumerate(core, start=1):
         arrays = arrays.narrow(axis, (arrays.shape[axis] - n) // 2, n)
     return arrays
+
+
+def _parted(sample: Sample, wanted: Wanted) -> Sample:
+    """Open a gap between touching objects where border weights are to keep them apart."""
+    if not wanted.border or sample.instances is None:
+        return sample
+    parted = part_touching(sample.instances)
+    labels = np.where((sample.instances > 0) & (parted == 0), 0, sample.labels)
+    return replace(sample, instances=parted, labels=labels.astype(np.int16))
 
 
 def _border(sample: Sample, border: tuple[float, float]) -> NDArray[np.float32]:

@@ -77,9 +77,10 @@ def write_report(
             )
             if on_case is not None:
                 on_case(done, len(cases))
-        first = dataset.load(dataset.select("train")[0])
-        targets = [_targets(first, recipe)]
-        augmented = _augmented(first, recipe, segmenter.card.normalization)
+        if "train" in dataset.split:
+            first = dataset.load(dataset.select("train")[0])
+            targets = [_targets(first, recipe)]
+            augmented = _augmented(first, recipe, segmenter.card.normalization)
     names = segmenter.card.task.classes
     return compose(
         path or run / "report.html",
@@ -153,8 +154,17 @@ def _augmented(
         augment=recipe.augment,
         seed=recipe.seed,
     ).draw()
+    # Back to the file's intensities, so that colours look as they do in the image.
+    axes = tuple(range(1, sample.image.ndim))
+    shape = (-1, *[1] * len(axes))
+    finite = np.where(np.isfinite(sample.image), sample.image, np.nan)
+    scale = np.nanstd(finite, axis=axes).reshape(shape)
+    shift = np.nanmean(finite, axis=axes).reshape(shape)
+    low, high = np.nanmin(finite), np.nanmax(finite)
     shown = []
     for image, labels in zip(batch.images.numpy(), batch.labels.numpy(), strict=True):
+        if normalization.method != "none":
+            image = np.clip(image * scale + shift, low, high)
         inner = tuple(
             slice((n - c) // 2, (n - c) // 2 + c) for n, c in zip(patch, core, strict=True)
         )
