@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import blobs
 from PIL import Image
 
+from conftest import blobs
 from unetkit.data import read_dataset
 from unetkit.errors import InputError
 from unetkit.evaluation import evaluate, read_metrics
@@ -247,7 +247,7 @@ def test_hooks_see_every_case(dataset):
     counts, kept = [], []
     evaluate(
         truthful(dataset), dataset, split="train", on_case=lambda *c: counts.append(c),
-        keep=lambda sample, answer, scores: kept.append((sample.id, scores["dice"])),
+        keep=lambda sample, _, scores: kept.append((sample.id, scores["dice"])),
     )  # fmt: skip
     assert counts == [(1, 3), (2, 3), (3, 3)]
     assert kept == [(name, 1) for name in dataset.split["train"]]

@@ -34,6 +34,8 @@ def model(seed=0, *, task=TASK, head="sigmoid", classes=1, card=None, **network)
             buffer.uniform_(-0.3, 0.3)
         elif name.endswith("running_var"):
             buffer.uniform_(0.5, 1.5)
+    with torch.no_grad():
+        net.head[0].weight.mul_(0.1 if config.block == "residual" else 1)  # or it saturates
     mean, std = (100.0,) * task.channels, (60.0,) * task.channels
     normalization = Normalization(method="dataset", mean=mean, std=std)
     return net, Card(network=config, normalization=normalization, task=task, **(card or {}))
@@ -59,7 +61,7 @@ def test_saved_and_loaded_gives_the_same_bits(tmp_path, form):
     net, card = model(**form)
     image = noise(1, 45, 37)
     before = Segmenter(net, card, device="cpu", precision="fp32")(image)
-    assert before.probabilities.std() > 0.01  # a network that says something
+    assert np.ptp(before.probabilities[0]) > 0.1  # a network that says something
     save(tmp_path / "run" / "model.safetensors", net.state_dict(), card)
     for path in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
         after = load(path, device="cpu", precision="fp32")(image)

@@ -18,6 +18,7 @@ from unetkit.errors import InputError
 from unetkit.recipe import read_recipe
 from unetkit.segmenter import load
 from unetkit.training import loop, train
+from unetkit.training.schedule import Progress
 from unetkit.training.validate import supervise
 
 
@@ -149,9 +150,9 @@ def test_a_loss_that_explodes_is_named(discs, tmp_path):
 def test_a_network_that_says_nothing_is_named():
     said = []
     empty = loop.Validation(1.0, 0.0, 0.5, (0.0, 0.2))
-    loop._guard(empty, loop._Progress(epoch=3), said.append)
-    loop._guard(loop.Validation(1.0, 0.2, 0.5, (1.0, 0.2)), loop._Progress(epoch=10), said.append)
-    loop._guard(loop.Validation(1.0, 0.9, 0.5, (0.2, 0.2)), loop._Progress(epoch=10), said.append)
+    loop._guard(empty, Progress(epoch=3), said.append)
+    loop._guard(loop.Validation(1.0, 0.2, 0.5, (1.0, 0.2)), Progress(epoch=10), said.append)
+    loop._guard(loop.Validation(1.0, 0.9, 0.5, (0.2, 0.2)), Progress(epoch=10), said.append)
     assert len(said) == 2
     assert "almost nothing" in said[0]
     assert "everywhere" in said[1]

@@ -25,7 +25,6 @@ from unetkit.recipe import (
     OptimizerConfig,
     Reasons,
     Recipe,
-    ScheduleConfig,
     read_recipe,
     resolve,
     to_document,
@@ -40,6 +39,7 @@ from unetkit.training.resume import (
     restore_optimizer,
     write_state,
 )
+from unetkit.training.schedule import Progress, fraction_done, has_ended, note_loss, pace
 from unetkit.training.validate import Validation, batch_loss, validate
 
 
@@ -73,21 +73,6 @@ class Run:
     reasons: Reasons
     best: Validation
     epoch: int
-
-
-@dataclass
-class _Progress:
-    """Every plain number that a resumed run must know; all of it goes into the state's header."""
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -math.inf
-    best_epoch: int = 0
-    since_best: int = 0
-    factor: float = 1.0  # of the plateau schedule
-    lowest: float = math.inf
-    bad: int = 0
 
 
 def train(
@@ -148,7 +133,7 @@ def train(
     shadow = UNet(recipe.network).place(chosen).eval()
     optimizer = _optimizer(recipe.optimizer, network)
     patches = _patches(recipe, samples, normalization, wanted)
-    progress, history = _Progress(), list[dict[str, Any]]()
+    progress, history = Progress(), list[dict[str, Any]]()
     environment = {
         **describe(chosen),
         "precision": str(precision).removeprefix("torch."),
@@ -164,7 +149,7 @@ def train(
         restore_optimizer(optimizer, part("optimizer", tensors))
         patches.restore(tensors["patches"])
         torch.set_rng_state(tensors["chance"])
-        progress, history = _Progress(**numbers["progress"]), numbers["history"]
+        progress, history = Progress(**numbers["progress"]), numbers["history"]
     else:
         write_text(out / "recipe.yaml", to_yaml(recipe))
         write_text(out / "environment.json", json.dumps(environment, indent=1) + "\n")
@@ -172,18 +157,18 @@ def train(
 
     config, best = recipe.train, None
     resting = 0.0  # seconds of the last validation, kept back so that a time limit is not overrun
-    ended = _ended(recipe, progress, 0.0)
+    ended = has_ended(recipe, progress, 0.0)
     while not ended:
         network.train()
         since, losses, parts = time.monotonic(), 0.0, dict[str, float]()
         done = 0
         for _ in range(config.steps or 1):
             seconds = progress.seconds + time.monotonic() - since
-            fraction = _fraction(recipe, progress.step, seconds + resting)
+            fraction = fraction_done(recipe, progress.step, seconds + resting)
             if fraction >= 1 and done:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = recipe.optimizer.lr * _pace(recipe.schedule, fraction, progress)
+                group["lr"] = recipe.optimizer.lr * pace(recipe.schedule, fraction, progress)
             batch = patches.draw()
             loss, terms = _learn(network, optimizer, batch, recipe, chosen, precision)
             if not math.isfinite(loss):
@@ -208,11 +193,11 @@ def train(
         shadow.load_state_dict(average)
         started = time.monotonic()
         result = validate(shadow, wholes, judged, recipe.loss, device=chosen, precision=precision)
-        resting = time.monotonic() - started
+        resting = 1.5 * (time.monotonic() - started)  # the next one may be slower
         progress.epoch += 1
         progress.seconds += time.monotonic() - since
         history.append(_row(progress, optimizer, losses, parts, done, result))
-        _plateau(recipe.schedule, progress, result.loss)
+        note_loss(recipe.schedule, progress, result.loss)
         score = result.dice if config.select == "dice" else -result.loss
         if score > progress.best:
             progress.best, progress.best_epoch, progress.since_best = score, progress.epoch, 0
@@ -234,7 +219,7 @@ def train(
             {"progress": vars(progress), "history": history},
         )
         _guard(result, progress, say)
-        ended = _ended(recipe, progress, resting)
+        ended = has_ended(recipe, progress, resting)
     if best is None:
         row = history[progress.best_epoch - 1]
         best = Validation(row["val_loss"], row["val_dice"], row["threshold"], (0.0, 0.0))
@@ -329,48 +314,6 @@ def _patches(
     )
 
 
-def _fraction(recipe: Recipe, step: int, seconds: float) -> float:
-    """How much of the run is done, by steps or by time, whichever is further."""
-    config = recipe.train
-    by_step = step / (config.epochs * (config.steps or 1)) if config.epochs else 0.0
-    by_time = seconds / (60 * config.minutes) if config.minutes else 0.0
-    return max(by_step, by_time)
-
-
-def _ended(recipe: Recipe, progress: _Progress, resting: float) -> bool:
-    config = recipe.train
-    if config.epochs is not None and progress.epoch >= config.epochs:
-        return True
-    if config.early_stop is not None and progress.since_best >= config.early_stop:
-        return True
-    limit = math.inf if config.minutes is None else 60 * config.minutes
-    return progress.epoch > 0 and progress.seconds + resting >= limit
-
-
-def _pace(schedule: ScheduleConfig, fraction: float, progress: _Progress) -> float:
-    """Factor of the learning rate at this point of the run."""
-    if fraction < schedule.warmup:
-        return max(fraction / schedule.warmup, 1e-3)
-    match schedule.name:
-        case "cosine":
-            rest = min(1.0, (fraction - schedule.warmup) / (1 - schedule.warmup))
-            return 0.5 * (1 + math.cos(math.pi * rest))
-        case "plateau":
-            return progress.factor
-        case "constant":
-            return 1.0
-
-
-def _plateau(schedule: ScheduleConfig, progress: _Progress, loss: float) -> None:
-    """Count epochs without a lower validation loss, as torch's ReduceLROnPlateau does."""
-    if loss < progress.lowest * (1 - 1e-4):
-        progress.lowest, progress.bad = loss, 0
-        return
-    progress.bad += 1
-    if progress.bad > schedule.patience:
-        progress.factor, progress.bad = progress.factor * schedule.factor, 0
-
-
 def _card(
     recipe: Recipe,
     dataset: Dataset,
@@ -392,7 +335,7 @@ def _card(
 
 
 def _row(
-    progress: _Progress,
+    progress: Progress,
     optimizer: torch.optim.Optimizer,
     losses: float,
     parts: dict[str, float],
@@ -420,7 +363,7 @@ def _write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def _guard(result: Validation, progress: _Progress, say: Callable[[str], None]) -> None:
+def _guard(result: Validation, progress: Progress, say: Callable[[str], None]) -> None:
     """Name the usual disasters in plain words, once each time they could still be stopped."""
     predicted, true = result.share
     if progress.epoch in (3, 10, 30) and true > 0:
