@@ -118,8 +118,10 @@ def test_an_interrupt_is_130_and_says_how_to_go_on(discs, tmp_path):
 def test_a_run_is_not_overwritten_by_mistake(discs, run):
     with pytest.raises(InputError, match="--resume, or choose another"):
         train(discs, run, changes=TINY)
-    with pytest.raises(InputError, match="leave out --set"):
+    with pytest.raises(InputError, match="leave out --recipe and --set"):
         train(discs, run, changes=TINY, resume=True)
+    with pytest.raises(InputError, match="leave out --recipe and --set"):
+        train(discs, run, recipe="thin", resume=True)
 
 
 def test_minutes_end_the_run_in_time(discs, tmp_path):

@@ -35,7 +35,9 @@ recipes_app = typer.Typer(help="List the named recipes, or show one.")
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 
-out = Console(highlight=False, soft_wrap=True, emoji=False)
+# Into a file or a pipe nothing is wrapped; a terminal has its own width.
+_WIDE = None if sys.stdout.isatty() else 200
+out = Console(highlight=False, soft_wrap=True, emoji=False, width=_WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 Model = Annotated[Path, typer.Argument(help="A run folder or a .safetensors file.")]

@@ -107,12 +107,19 @@ def train(
     say = say or (lambda _: None)
     out, state_path = Path(out), Path(out) / "last" / "state.safetensors"
     dataset = data if isinstance(data, Dataset) else read_dataset(data)
-    tensors, numbers = _resumed(out, state_path, resume, changes, say)
+    tensors, numbers = _resumed(out, state_path, resume, say)
+    measured = fingerprint(dataset)
+    asked = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, changes)
+    recipe, reasons = resolve(asked, measured)
     if tensors:
-        recipe = read_recipe(out / "recipe.yaml")
-    elif not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, changes)
-    recipe, reasons = resolve(recipe, fingerprint(dataset))
+        stored, reasons = resolve(read_recipe(out / "recipe.yaml"), measured)
+        if asked != Recipe() and recipe != stored:
+            raise InputError(
+                "was started with another recipe, which --resume continues",
+                where=out,
+                cure="leave out --recipe and --set",
+            )
+        recipe = stored
     if on_plan is not None:
         on_plan(dataset, recipe, reasons)
 
@@ -381,7 +388,7 @@ def _guard(result: Validation, progress: Progress, say: Callable[[str], None]) -
 
 
 def _resumed(
-    out: Path, state: Path, resume: bool, changes: Sequence[str], say: Callable[[str], None]
+    out: Path, state: Path, resume: bool, say: Callable[[str], None]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the state to continue from; empty for a run that starts."""
     if state.exists() and not resume:
@@ -390,8 +397,6 @@ def _resumed(
         )
     if not resume:
         return {}, {}
-    if changes:
-        raise InputError("--resume continues the run's own recipe", cure="leave out --set")
     if not state.exists():
         say(f"nothing to resume in {out}: starting from the beginning")
         return {}, {}

@@ -20,7 +20,6 @@ _KEY = "unetkit"
 
 def write_state(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
     """Write tensors, and numbers as JSON in the header, in one atomic step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     copied = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
         save_file(copied, temporary, metadata={_KEY: json.dumps(numbers)})
@@ -67,9 +66,17 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put the moments back."""
+    """Put the moments back, each in the memory layout of its parameter.
+
+    The file holds them contiguous; a fused step walks parameter and moment side by side in memory,
+    so that a moment in another layout would land on the wrong weights.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, kind = name.partition(".")
+        like = parameters[int(index)]
+        if tensor.shape == like.shape:
+            tensor = torch.empty_like(like).copy_(tensor)
         state.setdefault(int(index), {})[kind] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
