@@ -38,15 +38,15 @@ class AugmentConfig(BaseModel):
 
     flip: bool = True
     rotate: float = Field(180.0, ge=0, le=180)
-    scale: float = Field(0.25, ge=0)
-    elastic: float = Field(4.0, ge=0)
+    scale: float = Field(0.4, ge=0)
+    elastic: float = Field(8.0, ge=0)
     elastic_grid: int = Field(3, ge=2)
-    brightness: float = Field(0.2, ge=0)
-    contrast: float = Field(0.25, ge=0, lt=1)
-    gamma: float = Field(0.3, ge=0)
-    channel: float = Field(0.1, ge=0)
-    noise: float = Field(0.1, ge=0)
-    blur: float = Field(1.0, ge=0)
+    brightness: float = Field(0.4, ge=0)
+    contrast: float = Field(0.4, ge=0, lt=1)
+    gamma: float = Field(0.6, ge=0)
+    channel: float = Field(0.3, ge=0)
+    noise: float = Field(0.2, ge=0)
+    blur: float = Field(1.5, ge=0)
 
 
 NOTHING = AugmentConfig(

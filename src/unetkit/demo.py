@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unetkit.application import predict
 from unetkit.data import Problem, check, read_dataset
 from unetkit.data.synthetic import make, vessels
@@ -67,9 +65,7 @@ def run_demo(
         shutil.rmtree(old, ignore_errors=True)
     say(f"1/5  making 12 images of vessels with masks in {data}")
     make("vessels", data, count=12, seed=seed)
-    image, mask, fov = vessels(_LARGE, seed=(seed, 999))
-    for folder, pixels in (("images", image), ("masks", mask[None]), ("fov", fov[None])):
-        write_image(Image(np.asarray(pixels)), large / folder / "large.png")
+    write_image(Image(vessels(_LARGE, seed=(seed, 999))[0]), large / "large.png")
     say("2/5  checking them")
     problems = check(data)
     say(f"3/5  training for {minutes:g} minutes")
@@ -85,6 +81,6 @@ def run_demo(
     metrics = evaluate(model, data, split="test", out=run)
     say(f"5/5  predicting an image of {_LARGE[1]} × {_LARGE[0]} pixels, and writing the report")
     applied = predict(
-        model, large / "images", out / "predictions", save=("labels", "probability", "overlay")
+        model, large, out / "predictions", save=("labels", "probability", "overlay")
     )
     return Demo(write_report(run), result, metrics, problems, applied.written)

@@ -96,9 +96,9 @@ def _resolve_train(
     steps = train.steps
     if steps is None:
         pixels = data.cases.get("train", 1) * _product(data.median)
-        steps = max(50, -(-pixels // (train.batch * _product(footprint.shrink(patch)))))
+        steps = max(100, -(-pixels // (train.batch * _product(footprint.shrink(patch)))))
         reasons.append(
-            ("steps per epoch", str(steps), "every training pixel about once, at least 50")
+            ("steps per epoch", str(steps), "every training pixel about once, at least 100")
         )
     ends = [_counted(train.epochs, "epoch")] if train.epochs else []
     ends += [_counted(train.minutes, "minute")] if train.minutes else []

@@ -27,7 +27,7 @@ class OptimizerConfig(BaseModel):
     model_config = _STRICT
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = Field(2e-3, gt=0)
+    lr: float = Field(5e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
 
@@ -61,7 +61,7 @@ class TrainConfig(BaseModel):
         batch: patches per step.
         patch: size of the network's input, as one number or per axis; `null` chooses.
         steps: steps per epoch; `null` takes as many as show every training pixel about once, at
-            least 50.
+            least 100.
         foreground: share of patches centred on a foreground pixel.
         select: the checkpoint that is kept: highest validation "dice", or lowest "loss".
         ema: decay of the moving average of the weights that is validated and kept; 0 is off.
@@ -75,7 +75,7 @@ class TrainConfig(BaseModel):
 
     epochs: int | None = Field(None, ge=1)
     minutes: float | None = Field(10.0, gt=0)
-    batch: int = Field(8, ge=1)
+    batch: int = Field(4, ge=1)
     patch: int | tuple[int, ...] | None = None
     steps: int | None = Field(None, ge=1)
     foreground: float = Field(0.5, ge=0, le=1)
