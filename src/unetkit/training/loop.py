@@ -200,7 +200,8 @@ def train(
         shadow.load_state_dict(average)
         started = time.monotonic()
         result = validate(shadow, wholes, judged, recipe.loss, device=chosen, precision=precision)
-        resting = 1.5 * (time.monotonic() - started)  # the next one may be slower
+        # The next validation may be slower than this one, and a step may be under way before it.
+        resting = 1.5 * (time.monotonic() - started) + (started - since) / max(done, 1)
         progress.epoch += 1
         progress.seconds += time.monotonic() - since
         history.append(_row(progress, optimizer, losses, parts, done, result))
