@@ -80,7 +80,5 @@ def run_demo(
     model = load(run)
     metrics = evaluate(model, data, split="test", out=run)
     say(f"5/5  predicting an image of {_LARGE[1]} × {_LARGE[0]} pixels, and writing the report")
-    applied = predict(
-        model, large, out / "predictions", save=("labels", "probability", "overlay")
-    )
+    applied = predict(model, large, out / "predictions", save=("labels", "probability", "overlay"))
     return Demo(write_report(run), result, metrics, problems, applied.written)
