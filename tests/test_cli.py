@@ -455,7 +455,7 @@ def test_models_that_are_none(unet, run, discs, tmp_path):
     ("predict RUN DATA/images -o NEW --sav labels", ["No such option: --sav"]),
     ("predict RUN DATA/images -o RUN/recipe.yaml", ["recipe.yaml/labels: a file stands where a"]),
     ("train DATA -o RUN", ["RUN: holds a run already; continue it with --resume, or choose"]),
-    ("train DATA -o RUN --resume --set seed=1", ["--resume continues the run's own recipe"]),
+    ("train DATA -o RUN --resume --set seed=1", ["RUN: was started with another recipe"]),
     ("train DATA -o NEW --device tpu", ["unknown device tpu"]),
     ("train DATA -o RUN/recipe.yaml/x", ["a file stands where a folder is needed"]),
     ("check NEW", ["NEW: no such folder; give the folder that holds images/"]),

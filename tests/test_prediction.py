@@ -32,7 +32,7 @@ def difference(net, shape, tile, tta="none"):
     run = forward(net)
     size = net.footprint.enclose(shape)
     with torch.inference_mode():  # logits of a trained network's size: rounding is relative to it
-        reach = predict(lambda x: net(x).abs(), image, net.footprint, tile=size).max()
+        reach = predict(lambda x: net(x).abs(), image, net.footprint, tile=size).max() + 1e-3
         net.head[0].weight.data *= 4 / float(reach)
         net.head[0].bias.data *= 4 / float(reach)
     whole = predict(run, image, net.footprint, tile=net.footprint.enclose(shape), tta=tta)

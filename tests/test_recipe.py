@@ -262,7 +262,7 @@ def test_the_patch_is_legal_and_about_the_size_of_the_images(changes, data, patc
 def test_steps_show_every_training_pixel_about_once():
     recipe, _ = resolved(PLANE, "train.batch=1", "train.patch=64")
     assert recipe.train.steps == -(-10 * 600 * 700 // 64**2)
-    assert resolved(PLANE, "train.batch=64")[0].train.steps == 50
+    assert resolved(PLANE, "train.batch=64")[0].train.steps == 100
     assert resolved(PLANE, "train.steps=7")[0].train.steps == 7
 
 

@@ -107,7 +107,13 @@ def test_an_interrupt_is_130_and_says_how_to_go_on(discs, tmp_path):
     command = [sys.executable, "-m", "unetkit.cli", "train", discs, "-o", tmp_path / "run"]
     for change in [*TINY, "train.epochs=500"]:
         command += ["--set", change]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # A shell's background job ignores the interrupt, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "run" / "last" / "state.safetensors").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
