@@ -346,3 +346,14 @@ def test_a_full_disk_leaves_the_older_model(tmp_path, monkeypatch):
         save(path, net.state_dict(), card)
     assert load(path).card == card
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_several_classes_have_no_threshold_in_their_protocol():
+    for classes, expected in ((1, "threshold"), (2, "threshold"), (4, "decision")):
+        config = NetworkConfig(ndim=2, channels=1, classes=classes, width=2, depth=1)
+        names = tuple(f"class_{k}" for k in range(max(classes, 2)))
+        task = Task(classes=names, kind="semantic", values=tuple(range(len(names))), ignore=(),
+                    channels=1, ndim=2)  # fmt: skip
+        card = Card(network=config, normalization=Normalization(), task=task)
+        protocol = Segmenter(UNet(config), card, device="cpu").protocol
+        assert {"threshold", "decision"} & protocol.keys() == {expected}

@@ -155,9 +155,14 @@ class Segmenter:
     def protocol(self) -> dict[str, Any]:
         """What a score of this model must be read with."""
         tuned = self.card.predict.threshold is None
+        source = self.card.threshold_from if tuned else "set in the recipe"
+        several = (self.card.network.classes or 1) > 2  # then `label` asks no threshold
         return {
-            "threshold": round(self.threshold, 4),
-            "threshold_from": self.card.threshold_from if tuned else "set in the recipe",
+            **(
+                {"decision": "most probable class"}
+                if several
+                else {"threshold": round(self.threshold, 4), "threshold_from": source}
+            ),
             "tta": self.card.predict.tta,
             "engine": self.engine,
             "recipe": self.card.recipe.get("name", ""),

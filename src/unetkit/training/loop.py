@@ -233,7 +233,8 @@ def train(
         best = Validation(row["val_loss"], row["val_dice"], row["threshold"], (0.0, 0.0))
     say(
         f"best checkpoint: epoch {progress.best_epoch} of {progress.epoch}, "
-        f"val Dice {best.dice:.4f} at threshold {best.threshold:.2f}"
+        f"val Dice {best.dice:.4f}"
+        + (f" at threshold {best.threshold:.2f}" if (recipe.network.classes or 1) <= 2 else "")
     )
     return Run(out, recipe, reasons, best, progress.best_epoch)
 
