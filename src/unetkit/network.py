@@ -46,7 +46,8 @@ class NetworkConfig(BaseModel):
             "nearest" or "linear" interpolation, which is faster on a CPU.
         deep_supervision: further heads on the coarser levels, used in training only.
         strides: pooling factor of each level, as one number or one per axis; `None`: 2.
-        checkpointing: recompute levels in the backward pass, trading time for memory.
+        checkpointing: recompute levels in the backward pass, trading time for memory; batch
+            norm's running statistics then take each batch in twice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from unetkit.augment import AugmentConfig
+from unetkit.augment import NOTHING, AugmentConfig
 from unetkit.losses import LossConfig
 from unetkit.network import NetworkConfig
 from unetkit.recipe.sections import OptimizerConfig, Recipe, ScheduleConfig, TrainConfig
@@ -90,13 +90,10 @@ def tavares2025() -> Recipe:
         name="tavares2025",
         network=NetworkConfig(width=64, norm="none", head="sigmoid"),
         train=TrainConfig(epochs=20, minutes=None, batch=8, patch=256, ema=0, clip=None),
-        augment=AugmentConfig(
-            flip=False, rotate=0, scale=0, elastic=0, brightness=0, contrast=0, gamma=0, channel=0,
-            noise=0, blur=0,
-        ),
+        augment=NOTHING,
         optimizer=OptimizerConfig(name="adam", lr=1e-3, weight_decay=0),
         schedule=ScheduleConfig(name="constant", warmup=0),
-    )  # fmt: skip
+    )
 
 
 def thin() -> Recipe:
