@@ -12,7 +12,7 @@ import unetkit
 EXPORTS = {
     "Dataset", "Image", "InputError", "LossConfig", "NetworkConfig", "Recipe", "Segmentation",
     "Segmenter", "UNet", "check", "evaluate", "load", "predict", "read_dataset", "read_image",
-    "read_recipe", "train", "write_image", "write_report",
+    "read_recipe", "run_study", "score", "train", "write_image", "write_report",
 }  # fmt: skip
 FUNCTIONS = sorted(name for name in EXPORTS if name[0].islower())
 

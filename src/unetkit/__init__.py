@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from unetkit.application import predict
     from unetkit.data import Dataset, check, read_dataset
     from unetkit.errors import InputError
-    from unetkit.evaluation import evaluate
+    from unetkit.evaluation import evaluate, score
     from unetkit.image import Image, read_image, write_image
     from unetkit.losses import LossConfig
     from unetkit.network import NetworkConfig, UNet
     from unetkit.recipe import Recipe, read_recipe
     from unetkit.report import write_report
     from unetkit.segmenter import Segmentation, Segmenter, load
+    from unetkit.study import run_study
     from unetkit.training import train
 
 __version__ = "0.1.0"
@@ -40,6 +41,8 @@ _ROOMS = {
     "read_dataset": "data",
     "read_image": "image",
     "read_recipe": "recipe",
+    "run_study": "study",
+    "score": "evaluation",
     "train": "training",
     "write_image": "image",
     "write_report": "report",
@@ -62,6 +65,8 @@ __all__ = [
     "read_dataset",
     "read_image",
     "read_recipe",
+    "run_study",
+    "score",
     "train",
     "write_image",
     "write_report",

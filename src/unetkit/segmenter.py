@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unetkit.data import Normalization, Task
+from unetkit.data import Dataset, Normalization, PortionConfig, Task, portion
 from unetkit.errors import InputError
 from unetkit.files import atomic
 from unetkit.image import Image, read_image
@@ -42,6 +42,7 @@ class Card(BaseModel):
         threshold_from: where the threshold came from.
         recipe: the run's recipe, for the reader.
         scores: validation scores of this checkpoint.
+        cases: which cases it was trained on and chosen by, `train` and `val`.
         environment: versions and machine of the training.
     """
 
@@ -56,6 +57,7 @@ class Card(BaseModel):
     threshold_from: str = "default"
     recipe: dict[str, Any] = {}
     scores: dict[str, float] = {}
+    cases: dict[str, tuple[str, ...]] = {}
     environment: dict[str, Any] = {}
 
 
@@ -168,6 +170,19 @@ class Segmenter:
             "recipe": self.card.recipe.get("name", ""),
             "seed": self.card.recipe.get("seed"),
         }
+
+    def judged_on(self, dataset: Dataset) -> tuple[Dataset, frozenset[str]]:
+        """Give the set with the split this model was trained under, and the cases it has seen.
+
+        A model of one fold is judged on that fold. Cases count as seen by name, in a set that has
+        the name of the training's.
+        """
+        recipe = self.card.recipe
+        config = PortionConfig.model_validate(recipe.get("data") or {})
+        folds = config.model_copy(update={"train_size": None})
+        same = dataset.root.resolve().name == self.card.environment.get("dataset")
+        seen = frozenset(i for ids in self.card.cases.values() for i in ids) if same else ()
+        return portion(dataset, folds), frozenset(seen)
 
     @property
     def engine(self) -> str:

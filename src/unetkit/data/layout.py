@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,6 +104,12 @@ def find_layout(root: Path, *, seed: int, required: bool, report: Report) -> Lay
     )
 
 
+def holds_dataset(root: Path) -> bool:
+    """Tell the folder of a data set, with `images/` or `test/images/`, from a folder of masks."""
+    parts = (_folder(root, names) for names in _SPLITS.values())
+    return any(_folder(part, _IMAGES) for part in (root, *parts) if part)
+
+
 def _from_parts(parts: dict[str, Path], seed: int, required: bool, report: Report) -> Layout:
     found = {name: _pair(part, required, report)[0] for name, part in parts.items()}
     often = Counter(case.id for cases in found.values() for case in cases)
@@ -138,13 +144,13 @@ def _pair(root: Path, required: bool, report: Report) -> tuple[list[Case], str]:
     """Pair the images of a folder with masks, fields of view and observers by their names."""
     image_folder, mask_folder = _folder(root, _IMAGES), _folder(root, _MASKS)
     assert image_folder is not None
-    images = _by_name(list_images(image_folder), None, report)
+    images = by_name(list_images(image_folder), None, report)
     masks: dict[str, Path] = {}
     if mask_folder:
         files = [file for file in mask_folder.iterdir() if is_image(file)]
         if not files and required:
             raise InputError("no masks found", where=mask_folder, cure="put one per image there")
-        masks = _by_name(files, images, report)
+        masks = by_name(files, images, report)
     elif required:
         raise InputError(
             f"no masks/ folder beside {image_folder.name}/",
@@ -194,19 +200,18 @@ def _pair(root: Path, required: bool, report: Report) -> tuple[list[Case], str]:
 def _beside(root: Path, names: Sequence[str], images: dict[str, Path]) -> dict[str, Path]:
     folder = _folder(root, names)
     files = [file for file in folder.iterdir() if is_image(file)] if folder else []
-    return _by_name(files, images, lambda _: None)
+    return by_name(files, images, lambda _: None)
 
 
-def _by_name(
-    files: Iterable[Path], images: dict[str, Path] | None, report: Report
+def by_name(
+    files: Iterable[Path], images: Collection[str] | None, report: Report
 ) -> dict[str, Path]:
     """Order files by the name of their image; a name that no image has may lose its ending."""
     named: dict[str, Path] = {}
     for file in sorted(files, key=lambda file: natural(file.name)):
         name = stem(file)
         if images is not None and name not in images:
-            ending = next((e for e in _ENDINGS if name.lower().endswith(e)), "")
-            name = name[: -len(ending)] if ending else name
+            name = bare(name)
         if name in named:
             report(
                 InputError(
@@ -218,6 +223,12 @@ def _by_name(
         else:
             named[name] = file
     return named
+
+
+def bare(name: str) -> str:
+    """Give a mask's name without what people append to it: `7_manual1` is `7`."""
+    ending = next((e for e in _ENDINGS if name.lower().endswith(e)), "")
+    return name[: -len(ending)] if ending else name
 
 
 # -------------------------------------------------------------------------------------- splits
@@ -270,7 +281,7 @@ def _completed(split: Split, ids: Sequence[str], seed: int) -> tuple[Split, str]
     split = {name: members for name, members in split.items() if members}
     notes = ""
     if not any(name in split for name in _SPLITS):
-        order, part = _shuffled(ids, seed), max(1, round(0.15 * len(ids)))
+        order, part = shuffled(ids, seed), max(1, round(0.15 * len(ids)))
         test = order[:part] if len(ids) >= 3 else ()
         split = {"train": order[len(test) :], **({"test": test} if test else {}), **split}
         notes = f" (drawn at random by seed {seed}, about 70/15/15)" if test else ""
@@ -282,7 +293,7 @@ def _completed(split: Split, ids: Sequence[str], seed: int) -> tuple[Split, str]
         else:
             # Of what is left beside the test cases, so that val has about 15 % of everything.
             part = max(1, round(0.15 * len(ids))) if notes else max(1, round(0.15 * len(train)))
-            drawn = set(_shuffled(train, seed)[:part])
+            drawn = set(shuffled(train, seed)[:part])
             split["val"] = tuple(i for i in train if i in drawn)
             split["train"] = tuple(i for i in train if i not in drawn)
             notes = notes or f" (val drawn at random from train by seed {seed})"
@@ -294,6 +305,6 @@ def _completed(split: Split, ids: Sequence[str], seed: int) -> tuple[Split, str]
     return split, words + notes + (f", {len(rest)} in no split" if rest else "")
 
 
-def _shuffled(ids: Iterable[str], seed: int) -> tuple[str, ...]:
+def shuffled(ids: Iterable[str], seed: int) -> tuple[str, ...]:
     """Order by a hash of seed and name: the same on every machine, whatever else is added."""
     return tuple(sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest()))

@@ -5,7 +5,14 @@ A recipe is YAML. Each room's choices are that room's own model; the run's own (
 """
 
 from unetkit.recipe.named import RECIPES
-from unetkit.recipe.reading import check_recipe, explain, read_recipe, to_document, to_yaml
+from unetkit.recipe.reading import (
+    check_recipe,
+    explain,
+    read_document,
+    read_recipe,
+    to_document,
+    to_yaml,
+)
 from unetkit.recipe.resolving import Reasons, resolve
 from unetkit.recipe.sections import OptimizerConfig, Recipe, ScheduleConfig, TrainConfig
 
@@ -18,6 +25,7 @@ __all__ = [
     "TrainConfig",
     "check_recipe",
     "explain",
+    "read_document",
     "read_recipe",
     "resolve",
     "to_document",

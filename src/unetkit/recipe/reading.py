@@ -27,7 +27,7 @@ def read_recipe(source: str | Path = "default", changes: Sequence[str] = ()) -> 
         document = to_document(RECIPES[source]())
         where = f"recipe {source}"
     elif Path(source).is_file():
-        document = _document(Path(source))
+        document = read_document(Path(source))
         where = source
     elif source.endswith((".yaml", ".yml")) or "/" in source:
         raise InputError("no such recipe file", where=source, cure="check the path")
@@ -153,7 +153,12 @@ def _value(text: str, change: str) -> Any:
         raise InputError(f"--set {change}: the value is not YAML") from None
 
 
-def _document(path: Path) -> Any:
+def read_document(path: Path) -> Any:
+    """Read a YAML file into plain dicts, lists and numbers; 0011 stays a word.
+
+    Raises:
+        InputError: it cannot be read, or is no YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from unetkit.augment import AugmentConfig
+from unetkit.data import PortionConfig
 from unetkit.losses import LossConfig
 from unetkit.network import NetworkConfig
 from unetkit.prediction import PredictConfig
@@ -94,6 +95,7 @@ class Recipe(BaseModel):
 
     name: str = "default"
     seed: int = Field(0, ge=0)
+    data: PortionConfig = PortionConfig()
     normalize: Literal["image", "dataset", "none"] = "image"
     network: NetworkConfig = NetworkConfig(width=16)
     train: TrainConfig = TrainConfig()

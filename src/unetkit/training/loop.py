@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetkit.data import Dataset, Normalization, Sample, fingerprint, read_dataset
+from unetkit.data import Dataset, Normalization, Sample, fingerprint, portion, read_dataset
 from unetkit.data.batches import Batch, Patches, Wanted, whole
 from unetkit.errors import InputError
 from unetkit.files import write_text
@@ -108,11 +108,13 @@ def train(
     out, state_path = Path(out), Path(out) / "last" / "state.safetensors"
     dataset = data if isinstance(data, Dataset) else read_dataset(data)
     tensors, numbers = _resumed(out, state_path, resume, say)
-    measured = fingerprint(dataset)
     asked = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, changes)
+    begun = read_recipe(out / "recipe.yaml") if tensors else asked
+    dataset = portion(dataset, begun.data, begun.seed)
+    measured = fingerprint(dataset)
     recipe, reasons = resolve(asked, measured)
     if tensors:
-        stored, reasons = resolve(read_recipe(out / "recipe.yaml"), measured)
+        stored, reasons = resolve(begun, measured)
         if asked != Recipe() and recipe != stored:
             raise InputError(
                 "was started with another recipe, which --resume continues",
@@ -337,6 +339,7 @@ def _card(
         task=dataset.task,
         threshold=result.threshold,
         threshold_from=f"tuned on val ({len(dataset.select('val'))} images)",
+        cases={name: dataset.split[name] for name in ("train", "val")},
         recipe=to_document(recipe),
         scores={"val_dice": result.dice, "val_loss": result.loss},
         environment={k: v for k, v in environment.items() if k != "data"},

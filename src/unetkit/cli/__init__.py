@@ -1,0 +1,5 @@
+"""The `unet` command."""
+
+from unetkit.cli.entry import main
+
+__all__ = ["main"]

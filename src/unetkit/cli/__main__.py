@@ -1,0 +1,5 @@
+"""`python -m unetkit.cli`, the same as `unet`."""
+
+from unetkit.cli.entry import main
+
+main()

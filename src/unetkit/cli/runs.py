@@ -1,0 +1,211 @@
+"""The commands of one run: from a look at the data to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from unetkit.cli.options import AsJson, Data, Device, Model, Precision, check_precision
+from unetkit.cli.printing import (
+    err,
+    out,
+    print_plan,
+    print_scores,
+    progress_bar,
+    say,
+    training_bar,
+    words_of,
+)
+from unetkit.errors import InputError
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("-o", "--out", help="Where to put it.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Of training.")] = 1.5,
+    seed: Annotated[int, typer.Option(help="Of images and training.")] = 0,
+) -> None:
+    """Show the whole way on generated images: check, train, evaluate, predict, report."""
+    from unetkit.demo import run_demo
+
+    with training_bar() as step:
+        result = run_demo(
+            folder, minutes=minutes, seed=seed, say=say, on_step=step, on_plan=print_plan
+        )
+    for problem in result.problems:
+        out.print(f"[yellow]{problem.severity}[/] {escape(problem.where)}: {escape(problem.what)}")
+    print_scores(result.metrics)
+    out.print(f"predictions of the large image: {result.predicted[0].parent.parent}")
+    out.print(f"[bold]open the report:[/] {result.report}")
+
+
+def check(data: Data, as_json: AsJson = False) -> None:
+    """Say what is in a data set, what is wrong with it, and how to mend it."""
+    from dataclasses import asdict
+
+    from unetkit.data import check as look
+    from unetkit.data import read_dataset, summary
+
+    if not data.is_dir():
+        cure = "give the folder that holds images/ and masks/"
+        raise InputError("no such folder", where=data, cure=cure)
+    problems = look(data)
+    try:
+        described = summary(read_dataset(data, on_problem=lambda _: None))
+    except InputError:
+        described = {}
+    if as_json:
+        print(json.dumps({"summary": described, "problems": [asdict(p) for p in problems]}))
+    else:
+        for key, value in described.items():
+            out.print(f"[bold]{key:<10}[/] {escape(words_of(value))}")
+        for problem in problems:
+            colour = "red" if problem.severity == "error" else "yellow"
+            out.print(
+                f"[{colour}]{problem.severity}[/]  {escape(problem.where)}: "
+                f"{escape(problem.what)}; {escape(problem.cure)}"
+            )
+        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+        out.print(count if problems else "[green]no problems found[/]")
+    if problems:
+        raise typer.Exit(1)
+
+
+def plan(
+    data: Data,
+    output: Annotated[Path | None, typer.Option("-o", "--out", help="Write the recipe.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe's name or file to start from.")] = "default",
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key.path=value")] = None,
+) -> None:
+    """Show the recipe that would be used, with a reason beside each choice."""
+    from unetkit.data import fingerprint, read_dataset
+    from unetkit.files import write_text
+    from unetkit.recipe import read_recipe, resolve, to_yaml
+
+    dataset = read_dataset(data)
+    complete, reasons = resolve(read_recipe(recipe, changes or []), fingerprint(dataset))
+    print_plan(dataset, complete, reasons)
+    if output is not None:
+        write_text(output, to_yaml(complete))
+        out.print(f"recipe: {output}")
+
+
+def train(
+    data: Data,
+    run: Annotated[Path, typer.Option("-o", "--out", help="The run folder.")],
+    recipe: Annotated[str, typer.Option(help="A recipe's name or file.")] = "default",
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key.path=value")] = None,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train on the train split, keep the checkpoint that does best on val, write the report."""
+    from unetkit.report import write_report as write
+    from unetkit.training import train as fit
+
+    with training_bar() as step:
+        fit(
+            data,
+            run,
+            recipe=recipe,
+            changes=changes or [],
+            resume=resume,
+            device=device,
+            on_plan=print_plan,
+            on_step=step,
+            say=say,
+        )
+    out.print(f"model: {run / 'model.safetensors'}\nreport: {write(run, data)}")
+    out.print(f"next: unet evaluate {run} {data} --split test")
+
+
+def predict(
+    model: Model,
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.")],
+    output: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
+    save: Annotated[str, typer.Option(help="Any of labels,probability,overlay.")] = "labels",
+    tile: Annotated[int | None, typer.Option(help="Size of the network's input.")] = None,
+    tta: Annotated[bool | None, typer.Option(help="Average over mirror images.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Of the foreground.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace results that exist.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Segment images of any size; results keep the images' names."""
+    from unetkit.application import predict as apply
+    from unetkit.machine import keep_memory
+    from unetkit.segmenter import load
+
+    if threshold is not None and not 0 < threshold < 1:
+        raise InputError(f"threshold {threshold:g} is not between 0 and 1", where="--threshold")
+    segmenter = load(model, device=device, precision=check_precision(precision))
+    keep_memory()
+    out.print(f"engine: {segmenter.engine}")
+    with progress_bar("images") as bar:
+        result = apply(
+            segmenter,
+            inputs,
+            output,
+            save=[part.strip() for part in save.split(",")],
+            tile=tile,
+            tta=tta,
+            threshold=threshold,
+            overwrite=overwrite,
+            on_image=lambda done, total, _: bar(done, total),
+        )
+    out.print(f"{len(result.written)} files in {output}")
+    for path, reason in result.failures:
+        err.print(f"[red]failed[/] {escape(str(path))}: {escape(reason)}")
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    split: Annotated[str, typer.Option(help="Which part of the data.")] = "test",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for metrics.json; default: the run.")
+    ] = None,
+    topology: Annotated[bool, typer.Option(help="Add clDice and Betti errors.")] = False,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Predict and score one split; the scores carry their protocol."""
+    from unetkit.evaluation import evaluate as score
+    from unetkit.machine import keep_memory
+    from unetkit.report import write_report as write
+    from unetkit.segmenter import load
+
+    segmenter = load(model, device=device, precision=check_precision(precision))
+    keep_memory()
+    folder = output or (model if model.is_dir() else None)
+    with progress_bar("cases") as bar:
+        metrics = score(segmenter, data, split=split, out=folder, topology=topology, on_case=bar)
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        print_scores(metrics)
+    if model.is_dir() and folder == model:
+        page = write(model, data)
+        if not as_json:
+            out.print(f"report: {page}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.")],
+    output: Annotated[Path | None, typer.Option("-o", "--out", help="The HTML file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data, if it has moved.")] = None,
+) -> None:
+    """Write the report of a run, or the comparison of several."""
+    from unetkit.report import combine
+    from unetkit.report import write_report as write
+
+    if len(runs) == 1:
+        page = write(runs[0], data, path=output)
+    else:
+        page = combine(runs, output or Path("report.html"))
+    out.print(f"report: {page}")
