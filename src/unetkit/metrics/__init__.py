@@ -5,6 +5,35 @@ Axes are (y, x) or (z, y, x), one image at a time; means over images are the cal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from unetkit.metrics.boundary import (
+    average_surface_distance,
+    boundary_scores,
+    hausdorff,
+    surface_dice,
+)
+from unetkit.metrics.calibration import Reliability, brier, calibration_error, reliability
+from unetkit.metrics.em import (
+    after_thinning,
+    minimum_over_thresholds,
+    pixel_error,
+    rand_error,
+    v_info,
+    v_rand,
+    warp,
+    warping_error,
+)
+from unetkit.metrics.instances import (
+    Matching,
+    Overlap,
+    aji,
+    instance_scores,
+    match,
+    objects,
+    overlap_table,
+    seg,
+)
 from unetkit.metrics.overlap import (
     Array,
     Counts,
@@ -21,20 +50,47 @@ from unetkit.metrics.topology import betti_errors, betti_numbers, cl_dice
 
 __all__ = [
     "Counts",
+    "Matching",
+    "Overlap",
+    "Reliability",
+    "after_thinning",
+    "aji",
     "average_precision",
+    "average_surface_distance",
     "best_threshold",
     "betti_errors",
     "betti_numbers",
     "bootstrap_interval",
+    "boundary_scores",
+    "brier",
+    "calibration_error",
     "cl_dice",
     "class_counts",
     "confusion",
     "counts",
+    "hausdorff",
+    "instance_scores",
+    "lower_is_better",
+    "match",
     "measure",
+    "minimum_over_thresholds",
+    "objects",
+    "overlap_table",
     "paired_permutation",
+    "pixel_error",
+    "rand_error",
+    "reliability",
     "roc_auc",
     "scores",
+    "seg",
+    "surface_dice",
+    "v_info",
+    "v_rand",
+    "warp",
+    "warping_error",
 ]
+
+_LOWER = {"hd95", "assd", "ece", "brier"}
 
 
 def measure(
@@ -44,6 +100,9 @@ def measure(
     valid: Array | None = None,
     probability: Array | None = None,
     topology: bool = False,
+    boundary: bool = False,
+    spacing: Sequence[float] | None = None,
+    calibration: bool = False,
 ) -> dict[str, float]:
     """Give all scores of one binary image.
 
@@ -54,6 +113,9 @@ def measure(
         probability: of the foreground, same shape; adds roc_auc and average_precision.
         topology: adds cl_dice, betti0_error and betti1_error (3D: betti2_error too), which take
             longer than all others together.
+        boundary: adds hd95, assd and nsd, whose tolerance is a pixel along the coarsest axis.
+        spacing: size of a pixel along each axis, the unit of hd95 and assd; `None` is pixels.
+        calibration: adds ece and brier, where there is a probability.
 
     Returns:
         Name → score; nan where a score is undefined (`unetkit.metrics.overlap` says when).
@@ -65,8 +127,18 @@ def measure(
     if probability is not None:
         result["roc_auc"] = roc_auc(probability, truth, valid)
         result["average_precision"] = average_precision(probability, truth, valid)
+    if probability is not None and calibration:
+        result["ece"] = calibration_error(probability, truth, valid)
+        result["brier"] = brier(probability, truth, valid)
     if topology:
         result["cl_dice"] = cl_dice(prediction, truth, valid)
         for order, error in enumerate(betti_errors(prediction, truth, valid)):
             result[f"betti{order}_error"] = float(error)
+    if boundary:
+        result |= boundary_scores(prediction, truth, valid=valid, spacing=spacing)
     return result
+
+
+def lower_is_better(name: str) -> bool:
+    """Tell whether small values of a score are good; of a signed `count_error` neither end is."""
+    return name in _LOWER or (name.endswith("_error") and name != "count_error")
