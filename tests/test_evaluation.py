@@ -2,23 +2,31 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as Pillow
 
 from conftest import blobs
-from unetkit.data import read_dataset
+from unetkit.data import PortionConfig, portion, read_dataset
 from unetkit.errors import InputError
 from unetkit.evaluation import evaluate, read_metrics
-from unetkit.metrics import bootstrap_interval
+from unetkit.image import Image, write_image
+from unetkit.metrics import (
+    bootstrap_interval,
+    boundary_scores,
+    calibration_error,
+    lower_is_better,
+    measure,
+)
 
 
 def write(folder, **pictures):
     for name, pixels in pictures.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(pixels, np.uint8)).save(f"{folder / name}.png")
+        Pillow.fromarray(np.asarray(pixels, np.uint8)).save(f"{folder / name}.png")
 
 
 def paired(root, images, masks, **others):
@@ -292,3 +300,149 @@ def test_scores_of_the_whole_image_are_those_without_a_field_of_view(tmp_path):
     plain = evaluate(truthful(without, np.zeros_like), without, split="train")
     assert with_fov["whole_image"]["mean"]["accuracy"] == plain["mean"]["accuracy"]
     assert with_fov["mean"]["accuracy"] != plain["mean"]["accuracy"]
+
+
+class Model:
+    """Give a callable with the hooks of a trained model, made by hand."""
+
+    def __init__(self, dataset, split, seen):
+        self.segment, self.split, self.seen = truthful(dataset), split, frozenset(seen)
+
+    def __call__(self, image):
+        return self.segment(image)
+
+    def judged_on(self, dataset):
+        return replace(dataset, split=self.split), self.seen
+
+
+def test_a_model_is_judged_on_its_own_split_and_says_what_it_has_seen(dataset):
+    ids = [case.id for case in dataset.cases]
+    split = {"train": tuple(ids[3:]), "test": tuple(ids[:3])}
+    metrics = evaluate(Model(dataset, split, {ids[0], ids[2], ids[4]}), dataset)
+    assert [row["id"] for row in metrics["per_image"]] == ids[:3]
+    assert metrics["protocol"]["seen_in_training"] == 2
+    unseen = evaluate(Model(dataset, split, {ids[4]}), dataset)
+    assert "seen_in_training" not in unseen["protocol"]
+    # any other callable has seen nothing, and the set's own split holds
+    assert [r["id"] for r in evaluate(truthful(dataset), dataset)["per_image"]] == ids[4:]
+
+
+def test_a_trained_model_knows_its_cases_by_set_and_name(run, discs, tmp_path):
+    from unetkit.segmenter import load
+
+    model, data = load(run, precision="fp32"), read_dataset(discs)
+    assert evaluate(model, data, split="train")["protocol"]["seen_in_training"] == 3
+    assert evaluate(model, data, split="val")["protocol"]["seen_in_training"] == 1
+    assert "seen_in_training" not in evaluate(model, data)["protocol"]
+    other = read_dataset(shutil.copytree(discs, tmp_path / "others"))
+    assert "seen_in_training" not in evaluate(model, other, split="train")["protocol"]
+
+
+def test_a_model_of_a_fold_is_judged_on_that_fold(run, discs):
+    from unetkit.segmenter import load
+
+    model, data = load(run, precision="fp32"), read_dataset(discs)
+    config = PortionConfig(folds=5, fold=1, train_size=1)
+    document = {**model.card.recipe, "data": config.model_dump()}
+    model.card = model.card.model_copy(update={"recipe": document})
+    metrics = evaluate(model, data)
+    fold = portion(data, PortionConfig(folds=5, fold=1)).split
+    assert [row["id"] for row in metrics["per_image"]] == list(fold["test"]) == ["case1"]
+    assert metrics["protocol"]["seen_in_training"] == 1  # it was trained on another split
+    # a set with fewer images in train than the run asked for can still be scored
+    assert evaluate(model, data, split="train")["protocol"]["cases"] == len(fold["train"])
+
+
+def test_a_fixed_threshold_beside_the_chosen_one(tmp_path):
+    truth = square(value=1).astype(int)
+    data = paired(tmp_path, None, [square(), square()])
+    soft = np.where(truth > 0, 0.6, 0.1)
+    soft[0] = 0.45
+    segment = probable((soft >= 0.4).astype(int), soft)  # its own threshold is 0.4
+    metrics = evaluate(segment, data, also_at=0.5, topology=True)
+    fixed = metrics["fixed_threshold"]
+    assert metrics["mean"]["dice"] == pytest.approx(32 / 42, abs=1e-6)
+    assert fixed["threshold"] == 0.5
+    assert fixed["mean"]["dice"] == 1
+    assert {key: fixed[key] for key in ("mean", "interval", "per_image")} == {
+        key: evaluate(probable(truth, soft), data, topology=True)[key]
+        for key in ("mean", "interval", "per_image")
+    }
+    assert evaluate(segment, data, also_at=0.4)["fixed_threshold"]["mean"]["dice"] < 0.8
+    assert "fixed_threshold" not in evaluate(segment, data)
+    assert "fixed_threshold" not in evaluate(answers(truth, truth), data, also_at=0.5)
+
+
+def test_several_classes_have_no_fixed_threshold(tmp_path):
+    mask = np.zeros((8, 8), int)
+    mask[:4], mask[4:6] = 1, 2
+    data = paired(tmp_path, None, [mask])
+    metrics = evaluate(probable(mask, *(mask == k for k in range(3))), data, also_at=0.5)
+    assert metrics["mean"]["dice"] == 1
+    assert "fixed_threshold" not in metrics
+
+
+def test_the_protocol_says_that_absent_classes_do_not_count(tmp_path):
+    mask = np.zeros((8, 8), int)
+    mask[:4], mask[4:6] = 1, 2
+    several = evaluate(answers(mask), paired(tmp_path / "several", None, [mask]))
+    assert several["protocol"]["average"] == (
+        "per-image mean, classes present in each image's truth; absent classes do not count, "
+        "predicted or not"
+    )
+    one = evaluate(answers(square(value=1)), paired(tmp_path / "one", None, [square()]))
+    assert one["protocol"]["average"] == "per-image mean"
+
+
+def volume(path, data, spacing):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(Image(np.asarray(data)[None], spacing), path)
+
+
+def test_boundary_scores_are_in_the_unit_of_the_images(tmp_path):
+    """A cube that lies one slice too deep is 3 mm off, though one voxel only."""
+    truth = np.zeros((6, 8, 8), np.uint8)
+    truth[1:3, 2:6, 2:6] = 1
+    chance = np.random.default_rng(0)
+    image = chance.normal(size=truth.shape).astype(np.float32)
+    volume(tmp_path / "images" / "a.nii.gz", image, (3.0, 0.5, 0.5))
+    volume(tmp_path / "masks" / "a.nii.gz", truth, (3.0, 0.5, 0.5))
+    said = np.roll(truth, 1, axis=0)
+    metrics = evaluate(answers(said), tmp_path, split="train", boundary=True)
+    assert metrics["mean"]["hd95"] == 3
+    known = boundary_scores(said, truth, spacing=(3.0, 0.5, 0.5))
+    assert {name: metrics["mean"][name] for name in known} == pytest.approx(known, abs=1e-6)
+    assert metrics["protocol"]["unit"] == "mm"
+    assert metrics["protocol"]["nsd_tolerance"] == "3 mm, one pixel along the coarsest axis"
+    plain = evaluate(answers(said), tmp_path, split="train")
+    assert not {"hd95", "assd", "nsd"} & set(plain["mean"])
+    assert not {"unit", "nsd_tolerance"} & set(plain["protocol"])
+
+
+def test_calibration_is_added_on_demand(tmp_path):
+    truth = square() > 0
+    data = paired(tmp_path, None, [square()])
+    soft = np.random.default_rng(0).uniform(0, 1, truth.shape).astype(np.float32)
+    segment = probable(truth.astype(int), soft)
+    mean = evaluate(segment, data, calibration=True)["mean"]
+    assert mean["brier"] == pytest.approx(((soft - truth) ** 2).mean(), abs=1e-6)
+    assert mean["ece"] == pytest.approx(calibration_error(soft, truth), abs=1e-6)
+    assert not {"brier", "ece"} & set(evaluate(segment, data)["mean"])
+    hard = evaluate(answers(truth.astype(int)), data, calibration=True)
+    assert not {"brier", "ece"} & set(hard["mean"])
+
+
+def test_measure_is_cheap_until_it_is_asked_for_more():
+    p, t = square() > 0, np.roll(square(), 1) > 0
+    usual = set(measure(p, t))
+    more = measure(p, t, probability=p, boundary=True, calibration=True, topology=True)
+    assert usual == {"dice", "iou", "recall", "precision", "specificity", "accuracy",
+                     "balanced_accuracy", "mcc", "pixel_error"}  # fmt: skip
+    assert set(more) - usual == {
+        "roc_auc", "average_precision", "ece", "brier", "cl_dice", "betti0_error", "betti1_error",
+        "hd95", "assd", "nsd",
+    }  # fmt: skip
+    assert measure(p, t, boundary=True, spacing=(1, 4))["hd95"] == 4
+    lower = {name for name in more if lower_is_better(name)}
+    assert lower == {"pixel_error", "ece", "brier", "betti0_error", "betti1_error", "hd95", "assd"}
+    assert not lower_is_better("count_error")  # it has a sign

@@ -36,6 +36,15 @@ NAMES: dict[str, tuple[str, str]] = {
     "seg": ("SEG", "Cell Tracking Challenge"),
     "pq": ("PQ", "panoptic quality"),
     "aji": ("AJI", "aggregated Jaccard of instances"),
+    "ap": ("AP", "objects matched, mean over IoU 0.5 to 0.95"),
+    "ap50": ("AP@0.5", "objects matched at an IoU above 0.5"),
+    "ap75": ("AP@0.75", "objects matched at an IoU above 0.75"),
+    "f1_50": ("F1@0.5", "objects matched at an IoU above 0.5, as F-score"),
+    "sq": ("SQ", "mean IoU of matched objects"),
+    "rq": ("RQ", "recognition quality, equal to F1@0.5"),
+    "objects_true": ("True objects", "per image"),
+    "objects_predicted": ("Predicted objects", "per image"),
+    "count_error": ("Count error", "predicted less true objects, 0 is best"),
 }
 _LOWER = {"hd95", "assd", "ece", "brier"}
 _SAID = ("data", "split", "cases", "field_of_view", "average", "threshold", "threshold_from")
