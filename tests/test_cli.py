@@ -238,7 +238,8 @@ def test_interrupted_is_130(unet, discs, tmp_path, monkeypatch):
 
     monkeypatch.setattr("unetkit.training.train", interrupt)
     code, _, err = unet("train", discs, "-o", tmp_path / "run")
-    assert (code, err) == (130, "interrupted; a training run continues with --resume, a study by the same command\n")
+    how = "a training run continues with --resume, a study by the same command"
+    assert (code, err) == (130, f"interrupted; {how}\n")
 
 
 def test_make_data(unet, tmp_path):

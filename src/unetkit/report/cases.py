@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import InputError
+from unetkit.metrics import lower_is_better
 from unetkit.report import contents, pictures
 
 
@@ -98,7 +99,7 @@ def choose(
     shown: int,
 ) -> tuple[list[Sheet], int | None]:
     """The sheets to show, worst first, and where the best begin (`None`: all are shown)."""
-    sign = -1.0 if contents.lower_is_better(main) else 1.0
+    sign = -1.0 if lower_is_better(main) else 1.0
     scored = [(_main_score(sheet, main, images), sheet) for sheet in sheets]
     scored.sort(key=lambda pair: (pair[0] is None, sign * (pair[0] or 0.0)))
     if len(scored) <= 2 * shown:

@@ -46,7 +46,6 @@ NAMES: dict[str, tuple[str, str]] = {
     "objects_predicted": ("Predicted objects", "per image"),
     "count_error": ("Count error", "predicted less true objects, 0 is best"),
 }
-_LOWER = {"hd95", "assd", "ece", "brier"}
 _SAID = ("data", "split", "cases", "field_of_view", "average", "threshold", "threshold_from")
 
 
@@ -78,11 +77,6 @@ class Score:
 def title_of(key: str) -> str:
     """The field's name of a score, or its key in words."""
     return NAMES[key][0] if key in NAMES else key.replace("_", " ")
-
-
-def lower_is_better(key: str) -> bool:
-    """Whether small values of this score are good."""
-    return key in _LOWER or key.endswith("_error")
 
 
 def scores(metrics: Mapping[str, Any] | None) -> list[Score]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from unetkit.errors import InputError
 from unetkit.files import write_text
+from unetkit.metrics import lower_is_better
 from unetkit.report import cases, charts, contents, folder, pictures
 from unetkit.report.cases import Sample, Sheet
 from unetkit.report.contents import Score
@@ -141,7 +142,7 @@ def combine(runs: Sequence[Path], path: str | Path, *, main: str = "dice") -> Pa
         for key in keys:
             values = [v for t in tables if key in t and (v := t[key].value) is not None]
             if values:
-                best[key] = min(values) if contents.lower_is_better(key) else max(values)
+                best[key] = min(values) if lower_is_better(key) else max(values)
     text = _template().render(
         title=f"{len(read)} runs side by side",
         runs=[
@@ -179,7 +180,7 @@ def _template() -> jinja2.Template:
 
 def _sorted_images(run: Run, main: str) -> list[tuple[str, dict[str, float | None]]]:
     """Images worst first; those without the main score last."""
-    sign = -1.0 if contents.lower_is_better(main) else 1.0
+    sign = -1.0 if lower_is_better(main) else 1.0
 
     def place(row: tuple[str, dict[str, float | None]]) -> tuple[bool, float]:
         value = row[1].get(main)

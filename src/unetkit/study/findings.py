@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import InputError, nearest
+from unetkit.metrics import lower_is_better
 from unetkit.study.comparison import (
     Estimate,
     Ranking,
@@ -29,7 +30,6 @@ _SHARES = {
     "dice", "iou", "recall", "precision", "specificity", "accuracy", "balanced_accuracy",
     "pixel_error", "roc_auc", "average_precision", "cl_dice", "nsd",
 }  # fmt: skip
-_LOWER = ("error", "hd95", "assd", "ece", "brier")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Findings:
 def find(study: StudyConfig, rows: Sequence[Row]) -> Findings:
     """Work out what the rows say, by the study's own rule of choice."""
     metric = study.select.metric
-    lower = is_lower_better(metric)
+    lower = lower_is_better(metric)
     by_dataset: dict[str, list[Row]] = {}
     for row in rows:
         by_dataset.setdefault(row.cell.dataset, []).append(row)
@@ -174,11 +174,6 @@ def compare(
             raise InputError(f"no setting {name}", where=study.name, cure=nearest(name, groups))
     images = _images(judged for name in (a, b) for _, judged in groups[name])
     return difference(*(_matrix(groups[name], seeds, images, metric) for name in (a, b)))
-
-
-def is_lower_better(metric: str) -> bool:
-    """Tell whether a metric is an error or a distance."""
-    return any(word in metric for word in _LOWER)
 
 
 def _faults(study: StudyConfig) -> list[str]:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from unetkit.errors import InputError, nearest
+from unetkit.metrics import measure
 from unetkit.recipe import Recipe, check_recipe, explain, read_document, read_recipe, to_document
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +56,8 @@ class StudyConfig(BaseModel):
         select: how the best setting is chosen; the checkpoint and the threshold of every cell are
             chosen on `val` in any case.
         report: the split whose scores stand in the table.
-        topology: score clDice and Betti errors too; only 2D, it doubles the time of scoring.
+        topology: score clDice and Betti errors too; about doubles the time of scoring.
+        boundary: score HD95, ASSD and NSD too.
         threads: of each cell; default: the machine's cores, shared among the workers.
     """
 
@@ -71,6 +74,7 @@ class StudyConfig(BaseModel):
     select: SelectConfig = SelectConfig()
     report: str = "test"
     topology: bool = True
+    boundary: bool = False
     threads: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
@@ -86,9 +90,20 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"axes.{key}: use {key.removeprefix('data.')[:4]}s of the study")
         if "seed" in self.set:
             raise ValueError("set.seed: use seeds of the study")
+        known = scored_names(self.topology, self.boundary)
+        if self.select.metric not in known:
+            cure = nearest(self.select.metric, known)
+            raise ValueError(f"select.metric: {self.select.metric} is not scored; {cure}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one of them is named twice")
         return self
+
+
+def scored_names(topology: bool, boundary: bool) -> list[str]:
+    """List the scores that the runs of a study get."""
+    empty = np.zeros((1, 1))
+    return list(measure(empty > 0, empty > 0, probability=empty, topology=topology,
+                        boundary=boundary))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -113,5 +113,6 @@ def _job(cell: Cell, study: StudyConfig, out: Path) -> Job:
         report=study.report,
         select=study.select.split,
         topology=study.topology,
+        boundary=study.boundary,
         threads=study.threads,
     )

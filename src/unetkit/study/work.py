@@ -42,6 +42,7 @@ class Job:
         report: the split whose scores are the run's `metrics.json`.
         select: the split that chooses among settings; scored into a folder of that name.
         topology: score clDice and Betti errors.
+        boundary: score HD95, ASSD and NSD.
         threads: that it may use; None leaves the process as it is.
     """
 
@@ -52,6 +53,7 @@ class Job:
     report: str
     select: str
     topology: bool
+    boundary: bool
     threads: int | None
 
 
@@ -143,7 +145,15 @@ def _do(job: Job, folder: Path) -> dict[str, Any]:
     run = train(dataset, folder, recipe=recipe, resume=True, device="auto", on_step=_live)
     segmenter = load(folder)
     for split, place in places.items():
-        evaluate(segmenter, dataset, split=split, out=place, topology=job.topology, also_at=0.5)
+        evaluate(
+            segmenter,
+            dataset,
+            split=split,
+            out=place,
+            topology=job.topology,
+            boundary=job.boundary,
+            also_at=0.5,
+        )
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     history = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
     last = dict(zip(history[0].split(","), history[-1].split(","), strict=True))
