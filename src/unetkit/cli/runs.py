@@ -170,6 +170,8 @@ def evaluate(
         Path | None, typer.Option("-o", "--out", help="Folder for metrics.json; default: the run.")
     ] = None,
     topology: Annotated[bool, typer.Option(help="Add clDice and Betti errors.")] = False,
+    boundary: Annotated[bool, typer.Option(help="Add HD95, ASSD and NSD.")] = False,
+    calibration: Annotated[bool, typer.Option(help="Add ECE and Brier score.")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -184,7 +186,10 @@ def evaluate(
     keep_memory()
     folder = output or (model if model.is_dir() else None)
     with progress_bar("cases") as bar:
-        metrics = score(segmenter, data, split=split, out=folder, topology=topology, on_case=bar)
+        metrics = score(
+            segmenter, data, split=split, out=folder, topology=topology, boundary=boundary,
+            calibration=calibration, on_case=bar,
+        )  # fmt: skip
     if as_json:
         print(json.dumps(metrics))
     else:
