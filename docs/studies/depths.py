@@ -24,10 +24,15 @@ def beside(findings: Findings, theirs: dict[str, dict[str, str]]) -> str:
         for part in findings.parts:
             setting = part.setting(name)
             mark = "**" if name == part.best else ""
-            line.append(f"{mark}{level(setting.scores['dice'])}{mark}")
-            line.append(f"{setting.scores['accuracy'].value:.3f}")
+            line.append(f"{mark}{level(setting.scores['dice'], digits(part))}{mark}")
+            line.append(f"{setting.scores['accuracy'].value:.{digits(part)}f}")
         lines.append(line)
     return table(head, lines)
+
+
+def digits(part: Part) -> int:
+    """Say how many digits are needed to tell these settings apart: more, close to 1."""
+    return 4 if min(s.scores["dice"].value for s in part.settings) > 0.98 else 3
 
 
 def place(part: Part, name: str, metric: str = "dice", depth: str | None = None) -> tuple[int, int]:
@@ -55,7 +60,39 @@ def claim(
     found = compare(study, rows, a, b, dataset=part.dataset, metric=metric)
     told = "better" if found.value > 0 else "worse"
     word = told if is_told(found) else "not distinguishable"
-    return f"{word}: {gap(found)}"
+    return f"{word}: {gap(found, digits(part))}"
+
+
+def is_worst(study: StudyConfig, rows: Sequence[Row], part: Part) -> str:
+    """Say whether the deepest network without skips is the worst, as the source found."""
+    last, among = place(part, BARE)
+    found = compare(study, rows, BARE, FULL, dataset=part.dataset)
+    if last == among and is_told(found):
+        return "holds"
+    return "does not hold" if last < among - 1 else "cannot be told"
+
+
+def is_best(
+    study: StudyConfig, rows: Sequence[Row], part: Part, name: str, metric: str = "dice"
+) -> str:
+    """Say whether a network is the best on the test images, as the source found."""
+    if place(part, name, metric)[0] == 1:
+        return "holds"
+    assert part.best is not None
+    if name == part.best:
+        return "chosen by val, not first on test"
+    found = compare(study, rows, name, part.best, dataset=part.dataset, metric=metric)
+    return "does not hold" if is_told(found) else "not first, and not told from the chosen one"
+
+
+def is_worse(
+    study: StudyConfig, rows: Sequence[Row], part: Part, a: str, b: str, metric: str
+) -> str:
+    """Say whether one network is worse than another, as the source found."""
+    found = compare(study, rows, a, b, dataset=part.dataset, metric=metric)
+    if not is_told(found):
+        return "cannot be told"
+    return "holds" if found.value < 0 else "the contrary holds"
 
 
 def best_by_depth(part: Part) -> str:

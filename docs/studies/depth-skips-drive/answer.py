@@ -1,6 +1,7 @@
 """Write this study's page from a finished run of it: answer.py FOLDER."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -13,10 +14,16 @@ from depths import (
     beside,
     best_by_depth,
     claim,
+    digits,
     full_against_best,
+    is_best,
+    is_worse,
+    is_worst,
     place,
 )
 from write import facts, level, load, source, table, write
+
+from unetkit.study import Part
 
 NAME = "depth-skips-drive"
 folder = Path(sys.argv[1])
@@ -25,28 +32,32 @@ theirs = source(NAME)
 vessels, fov = findings.parts
 
 
-def per_part(what: str, say) -> list[str]:
+def per_part(what: str, say: Callable[[Part], str]) -> list[str]:
     return [what, *(say(part) for part in findings.parts)]
 
 
-def ordinal(part, name, metric="dice", depth=None) -> str:
+def ordinal(part: Part, name: str, metric: str = "dice", depth: str | None = None) -> str:
     return "{} of {}".format(*place(part, name, metric, depth))
 
 
 claims = table(
     ["what the source found on DRIVE", *(f"target: {part.dataset}" for part in findings.parts)],
     [
-        per_part("Dice of all 30 networks, 0.982 to 0.995", lambda p: "{:.3f} to {:.3f}".format(
+        per_part("Dice of all 30 networks, 0.982 to 0.995", lambda p: "{:.{d}f} to {:.{d}f}".format(
             min(s.scores["dice"].value for s in p.settings),
-            max(s.scores["dice"].value for s in p.settings))),
-        per_part("`1001` at depth 4 is the best: its place by Dice on test", lambda p: ordinal(p, BEST)),
+            max(s.scores["dice"].value for s in p.settings), d=digits(p))),
+        per_part("**`1001` at depth 4 is the best**", lambda p: f"**{is_best(study, rows, p, BEST)}**"),
+        per_part("**`0000` at depth 4 is the worst**", lambda p: f"**{is_worst(study, rows, p)}**"),
+        per_part("**`1111` at depth 4 is worse than depth 1 without a skip (accuracy)**",
+                 lambda p: f"**{is_worse(study, rows, p, FULL, SHALLOW, 'accuracy')}**"),
+        per_part("place of `1001` at depth 4 by Dice on test", lambda p: ordinal(p, BEST)),
         per_part("… against all four skips (`1001` − `1111`, Dice)",
                  lambda p: claim(study, rows, p, BEST, FULL)),
-        per_part("`0000` at depth 4 is the worst of all by Dice or nearly: its place",
+        per_part("place of `0000` at depth 4",
                  lambda p: ordinal(p, BARE)),
         per_part("… against all four skips (`0000` − `1111`, Dice)",
                  lambda p: claim(study, rows, p, BARE, FULL)),
-        per_part("`1111` at depth 4 is worse than depth 1 without a skip (`1111` − `0`, accuracy)",
+        per_part("… `1111` at depth 4 against depth 1 without a skip (accuracy)",
                  lambda p: claim(study, rows, p, FULL, SHALLOW, "accuracy")),
         per_part("the best pattern at depths 1, 2, 3, 4 (by Dice on val); source: `0`, `11`, `001`, `1001`",
                  best_by_depth),
@@ -70,7 +81,8 @@ on vessels with a Dice of about 0.79, and the test part of that copy carries fie
 
 **Answer.** With vessels as the target the network that `val` chose ({best["vessels"].name}) reaches a test Dice of
 {level(best["vessels"].scores["dice"])}; with the field of view as the target ({best["field of view"].name}) it is
-{level(best["field of view"].scores["dice"], 4)}. The source's figures are those of the field of view. What becomes of its conclusions:
+{level(best["field of view"].scores["dice"], 4)}. The source's figures agree with the field of view and lie far above any that vessels
+allow. What becomes of its conclusions:
 
 {claims}
 
