@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -22,6 +23,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from unetkit.files import write_text
 from unetkit.report.contents import title_of
@@ -35,7 +37,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P")
 WIDTH = 7.2  # inches, at 9 points: legible where the page is 700 pixels wide
 _VARIABLES = {PAPER: "paper", INK: "ink", SOFT: "soft", LINE: "line"}
 _VARIABLES |= {colour: f"s{n}" for n, colour in enumerate(SERIES)}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "svg.hashsalt": "unetkit",  # the same figure gives the same file
     "text.parse_math": False,
@@ -202,9 +204,28 @@ def legend(figure: Figure, roles: Sequence[Role]) -> None:
     figure.legend(handles=handles, loc="outside lower left", ncols=4)
 
 
+def tick_costs(plot: Any, costs: Sequence[float]) -> None:
+    """Tick the costs themselves where they are few and apart, else round numbers."""
+    values = sorted(set(costs))
+    spread = values[-1] / values[0]
+    apart = min(b / a for a, b in pairwise(values))
+    round_numbers = LogLocator(subs=(1, 2, 5) if spread < 300 else (1,))
+    few = len(values) <= 6 and apart > spread**0.1
+    plot.xaxis.set_major_locator(FixedLocator(values) if few else round_numbers)
+    plot.xaxis.set_major_formatter(FuncFormatter(_short))
+    plot.xaxis.set_minor_locator(NullLocator())
+
+
 def fold(text: str, breadth: int) -> str:
     """Break a name into lines."""
     return textwrap.fill(" ".join(text.split()), breadth)
+
+
+def _short(value: float, _: int) -> str:
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
 
 
 def _svg(figure: Figure) -> str:

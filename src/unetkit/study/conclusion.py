@@ -171,6 +171,11 @@ def _compared(findings: Findings, part: Part, ranking: Ranking) -> list[str]:
     else:
         whom = f"all {len(tested)} others" if len(tested) > 1 else "the only other"
         lines.append(f"It is distinguishable from {whom} on {split} ({how}).")
+    alone = sum(one.difference.seeds == 1 for one in tested.values())
+    if alone and seeds(findings, part) > 1:
+        verbs = ("rests", "says") if alone == 1 else ("rest", "say")
+        line = f"{alone} of these tests {verbs[0]} on a single seed"
+        lines.append(f"{line}, and {verbs[1]} nothing of another training.")
     if better:
         each = listed([f"{names[name]} by {_by(tested[name])}" for name in better])
         chosen = f"The choice on {findings.study.select.split} missed"

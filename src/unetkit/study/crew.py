@@ -101,7 +101,7 @@ def _quiet_work(job: Job) -> None:
 
 def _outcome(job: Job, code: int | None) -> dict[str, Any]:
     note = read_note(job.folder)
-    if is_done(job.folder, job.report, job.select):  # whatever came to its process after that
+    if is_done(job):  # whatever came to its process after that
         return note
     if note.get("status") == "failed" and code == 0:
         return note

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from unetkit.report.contents import title_of
 from unetkit.study.canvas import (
@@ -27,6 +27,7 @@ from unetkit.study.canvas import (
     role,
     score,
     style,
+    tick_costs,
     title_figure,
     whisker,
     write_svg,
@@ -242,26 +243,19 @@ def _draw_costs(findings: Findings, part: Part, scored: Sequence[Setting]) -> Pl
             zorder=2,
         )
         plot.set_xscale("log")
-        spread = max(s.cost[cost] for s in scored) / min(s.cost[cost] for s in scored)
-        plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if spread < 300 else (1,)))
-        plot.xaxis.set_major_formatter(FuncFormatter(_tick))
-        plot.xaxis.set_minor_locator(NullLocator())
+        tick_costs(plot, [setting.cost[cost] for setting in scored])
         plot.margins(x=0.07)
         plot.set_ylim(bottom, top)
         plot.set_ylabel(title_of(findings.metric))
         plot.set_xlabel(names[cost])
         plot.grid(axis="y")
     legend(figure, [role(findings, part, setting.name) for setting in reversed(order)])
+    figure.draw_without_rendering()  # from here on places are known
     for plot, cost in zip(plots, costs, strict=True):
-        front = _front(findings, scored, cost)
-        named = {setting.name: setting for setting in (*front, part.setting(part.best or ""))}
-        points = [(s.cost[cost], score(findings, s).value) for s in scored]
-        _label(
-            figure,
-            plot,
-            [(s.cost[cost], score(findings, s).value, _short(s)) for s in named.values()],
-            points,
-        )
+        first = part.setting(part.best or "")
+        named = {setting.name: setting for setting in (*_front(findings, scored, cost), first)}
+        places = {s.name: (s.cost[cost], score(findings, s).value) for s in scored}
+        _label(plot, [(*places[n], _short(s)) for n, s in named.items()], [*places.values()])
     caption = (
         "95 % intervals over seeds and images. The line joins the settings that none with as "
         "little cost beats (the Pareto front, by the means alone); they and the first are named."
@@ -298,13 +292,11 @@ def _short(setting: Setting) -> str:
 
 
 def _label(
-    figure: Figure,
     plot: Any,
     names: Sequence[tuple[float, float, str]],
     points: Sequence[tuple[float, float]],
 ) -> None:
-    """Name points where the names cover least: points, other names, or the edge."""
-    figure.draw_without_rendering()
+    """Name points where that covers least of points, names and the edge; after the layout."""
     inside = plot.get_window_extent().extents
     taken = [np.array([x - 4, y - 4, x + 4, y + 4]) for x, y in plot.transData.transform(points)]
     for x, y, name in names:
@@ -340,11 +332,3 @@ def _effect_label(effect: Effect) -> str:
         level = effect.factor.split()[1]
         return f"skip at level {level}" + (", nearest the input" if level == "1" else "")
     return fold(f"{word(effect.factor)} {effect.level} against {effect.reference}", 34)
-
-
-def _tick(value: float, _: int) -> str:
-    """Write a power of ten or its multiple as short as it can be."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:g}{name}"
-    return f"{value:g}"

@@ -140,7 +140,7 @@ def _cell(
         box.set(facecolor="none", edgecolor=SOFT, linewidth=0.8, linestyle=":")
         ink = SOFT
     else:
-        colour = colours.to_rgba(value)
+        colour = colours.cmap(float(np.asarray(colours.norm(np.asarray(value)))))
         box.set_facecolor(colour)
         light = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
         ink = "#000000" if light > 0.42 else "#ffffff"

@@ -271,7 +271,8 @@ def _tables(findings: Findings, part: Part) -> list[Table]:
 
     split, report, metric = findings.study.select.split, findings.study.report, findings.metric
     name = title_of(metric)
-    heads = ["runs", f"{name} on {split}", f"{name} on {report}", "sd, seeds", "sd, images"]
+    heads = ["runs", *([f"{name} on {split}"] if split != report else []), f"{name} on {report}"]
+    heads += ["sd, seeds", "sd, images"]
     heads += [f"minus {leader(findings)}", "p", "parameters", "GFLOPs", "seconds", "MiB"]
     tables = [table("Settings", heads, {s.name: _main(findings, part, s) for s in settings})]
     scores: dict[str, dict[str, Mapping[str, Estimate]]] = {
@@ -306,7 +307,7 @@ def _main(findings: Findings, part: Part, setting: Setting) -> list[Entry]:
     compared = part.ranking.comparisons.get(setting.name) if part.ranking else None
     entries = [
         Entry(f"{setting.runs}/{planned}", key=str(setting.runs)),
-        _number(setting.chosen),
+        *([_number(setting.chosen)] if study.select.split != study.report else []),
         _estimate(setting.scores.get(findings.metric)),
         *(_number(value, setting.chosen) for value in apart),
     ]

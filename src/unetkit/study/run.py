@@ -15,7 +15,7 @@ from unetkit.study.crew import run_cluster, run_here
 from unetkit.study.findings import Findings, find
 from unetkit.study.grid import Cell, StudyConfig, cells, read_study, to_yaml
 from unetkit.study.page import write_markdown, write_page
-from unetkit.study.table import read_rows, to_csv
+from unetkit.study.table import Row, read_rows, to_csv
 from unetkit.study.work import Job, is_done
 
 
@@ -68,9 +68,8 @@ def run_study(
     every = cells(study)
     write_text(out / "study.yaml", to_yaml(study))
     by_key = {cell.key: cell for cell in every}
-    asked = study.report, study.select.split
-    waiting = [cell for cell in every if not is_done(_folder(out, cell), *asked)]
-    done = len(every) - len(waiting)
+    jobs = [job for job in (_job(cell, study, out) for cell in every) if not is_done(job)]
+    done = len(every) - len(jobs)
 
     def note(job: Job, outcome: dict[str, Any]) -> None:
         nonlocal done
@@ -78,7 +77,6 @@ def run_study(
         if on_cell is not None:
             on_cell(done, len(every), by_key[job.key], outcome)
 
-    jobs = [_job(cell, study, out) for cell in waiting]
     try:
         if scheduler is not None:
             run_cluster(jobs, scheduler, note)
@@ -95,19 +93,16 @@ def write_study(study: StudyConfig, out: str | Path, every: Sequence[Cell] | Non
     rows = read_rows(study, cells(study) if every is None else every, out)
     findings = find(study, rows)
     write_text(out / "results.csv", to_csv(study, rows))
-    write_markdown(findings, out / "study.md", out / "figures")
-    page = write_page(findings, out / "study.html")
+    machine = _machine(rows)
+    write_markdown(findings, out / "study.md", out / "figures", machine=machine)
+    page = write_page(findings, out / "study.html", machine=machine)
     return Study(out, page, findings, tuple(conclude(findings)))
-
-
-def _folder(out: Path, cell: Cell) -> Path:
-    return out / "cells" / cell.key
 
 
 def _job(cell: Cell, study: StudyConfig, out: Path) -> Job:
     return Job(
         key=cell.key,
-        folder=str(_folder(out, cell)),
+        folder=str(out / "cells" / cell.key),
         data=str(Path(cell.data).resolve()),
         recipe=to_document(cell.recipe),
         report=study.report,
@@ -116,3 +111,13 @@ def _job(cell: Cell, study: StudyConfig, out: Path) -> Job:
         boundary=study.boundary,
         threads=study.threads,
     )
+
+
+def _machine(rows: Sequence[Row]) -> str:
+    """Say what the runs ran on, each kind once."""
+    costs = [row.cost for row in rows if {"processor", "threads"} <= row.cost.keys()]
+    kinds = (
+        f"{cost['processor']}, {cost['threads']} thread{'s' * (cost['threads'] > 1)} a run"
+        for cost in costs
+    )
+    return "; ".join(dict.fromkeys(kinds))

@@ -42,7 +42,8 @@ class Row:
         status: "done", "failed", "running" or "waiting".
         error: why it failed, in one line.
         attempts: how often it was begun.
-        cost: parameters, gflops (one training patch forward), seconds, steps, memory_mib, threads.
+        cost: parameters, gflops (one training patch forward), seconds, steps, memory_mib, threads,
+            and the processor.
         chosen: on the split that chooses; None until it is done.
         scores: on the split that is reported, at the model's own threshold.
         fixed: the same at a threshold of 0.5; None for several classes.
@@ -52,7 +53,7 @@ class Row:
     status: str
     error: str
     attempts: int
-    cost: Mapping[str, float]
+    cost: Mapping[str, Any]
     chosen: Judged | None
     scores: Judged | None
     fixed: Judged | None

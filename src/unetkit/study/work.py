@@ -70,7 +70,7 @@ def work(job: Job) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     with _ONE_AT_A_TIME, FileLock(folder / ".lock"):
         before = read_note(folder)
-        if is_done(folder, job.report, job.select):
+        if is_done(job):
             return before
         note = {"status": "running", "attempts": before.get("attempts", 0) + 1}
         _write(folder, note)
@@ -96,11 +96,15 @@ def read_note(folder: str | Path) -> dict[str, Any]:
     return {}
 
 
-def is_done(folder: str | Path, report: str, select: str) -> bool:
-    """Tell whether a cell is done, and scored on the splits that the study asks for today."""
-    places = _places(Path(folder), report, select)
-    scored = all(read_metrics(place, split) for split, place in places.items())
-    return scored and read_note(folder).get("status") == "done"
+def is_done(job: Job) -> bool:
+    """Tell whether a cell is done, and scored on the splits and by the metrics asked for today."""
+    if read_note(job.folder).get("status") != "done":
+        return False
+    wanted = {"cl_dice"} if job.topology else set()
+    wanted |= {"hd95"} if job.boundary else set()
+    places = _places(Path(job.folder), job.report, job.select)
+    found = [read_metrics(place, split).get("mean", {}) for split, place in places.items()]
+    return all(mean and wanted <= mean.keys() for mean in found)
 
 
 def read_metrics(folder: str | Path, split: str) -> dict[str, Any]:
