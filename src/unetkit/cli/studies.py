@@ -45,6 +45,7 @@ def study(
     )
     for line in result.sentences:
         out.print(escape(line))
-    out.print(f"table: {folder / 'results.csv'}\n[bold]open the study:[/] {result.page}")
+    out.print(f"table: {folder / 'results.csv'}")
+    out.print(f"[bold]open the study:[/] {folder / result.page.name}")
     if result.findings.failed:
         raise typer.Exit(1)
