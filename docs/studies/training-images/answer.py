@@ -51,7 +51,7 @@ def verdict(part) -> str:
             f"{size} ({gap(found)})" for size, found in told
         )
     else:
-        said += "; whether elastic deformation is on is not distinguishable at any number of images"
+        said += ". Whether elastic deformation is on is not distinguishable at any number of images"
     return said + "."
 
 
