@@ -50,7 +50,8 @@ def agreement(part: Part, theirs: dict[str, dict[str, str]], column: str) -> str
         [float(theirs[name][column]) for name in names],
         [part.setting(name).scores[metric].value for name in names],
     )
-    return f"ρ = {found.statistic:+.2f} (p = {found.pvalue:.3f})".replace("-", "−")
+    chance = "p < 0.001" if found.pvalue < 0.001 else f"p = {found.pvalue:.3f}"
+    return f"ρ = {found.statistic:+.2f} ({chance})".replace("-", "−")
 
 
 def claim(
