@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,50 +26,59 @@ COST = {"parameters": 1000, "gflops": 0.5, "seconds": 12.0, "memory_mib": 300, "
 
 
 def make(
-    truth: Callable[[Mapping[str, str], str, str], float],
+    truth: Callable[..., float],
     *,
-    axes: Mapping[str, Any] = {"loss": LOSSES},  # noqa: B006
-    folder: Path = Path("nowhere"),
+    axes: Mapping[str, Any] | None = None,
     datasets: tuple[str, ...] = ("vessels",),
     seeds: tuple[int, ...] = (0, 1, 2),
     images: int = 12,
     choosers: int = 6,
     noise: float = 0.0,
-    cost: Callable[[Mapping[str, str]], Mapping[str, float]] = lambda levels: {},
-    status: Callable[[Cell], tuple[str, str]] = lambda cell: ("done", ""),
+    cost: Callable[[Mapping[str, str]], Mapping[str, float]] = lambda _: {},
+    status: Callable[[Cell], tuple[str, str]] = lambda _: ("done", ""),
     fixed: bool = True,
-    more: Mapping[str, float] = {},  # noqa: B006
     **study: Any,
 ) -> Findings:
     """Make findings of a study that was never run.
 
     Args:
-        truth: (levels, dataset, split) → mean score; what each run and image adds is `noise`.
-        more: metrics that are the same everywhere, beside dice and hd95.
+        truth: (levels, dataset, split) → mean Dice.
+        axes: of the study; default: three losses.
+        datasets: names.
+        seeds: one run of every setting each.
+        images: on the reported split.
+        choosers: images on val.
+        noise: standard deviation of what run and image add to the truth.
+        cost: levels → what differs from `COST`.
+        status: cell → status, error.
+        fixed: score at a threshold of 0.5 too.
+        study: other keys of the study.
     """
-    for name in datasets:  # contents must differ, or cells of two sets are the same cells
-        (folder / name).mkdir(parents=True, exist_ok=True) if folder.is_dir() else None
-        (folder / name / name.replace("/", "")).touch() if folder.is_dir() else None
-    config = StudyConfig(
-        **{
-            "name": "made up",
-            "datasets": {name: str(folder / name) for name in datasets},
-            "axes": dict(axes),
-            "seeds": seeds,
-            **study,
-        }
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        places = {name: Path(folder, f"set{n}") for n, name in enumerate(datasets)}
+        for place in places.values():
+            place.mkdir()
+            (place / place.name).touch()  # cells of two sets of the same content would be one
+        config = StudyConfig(
+            **{
+                "name": "made up",
+                "datasets": {name: str(place) for name, place in places.items()},
+                "axes": {"loss": LOSSES} if axes is None else dict(axes),
+                "seeds": seeds,
+                **study,
+            }
+        )
+        every = cells(config)
     chance = np.random.default_rng(0)
     rows = []
-    for cell in cells(config):
+    for cell in every:
 
         def judge(split: str, count: int, threshold: float, cell: Cell = cell) -> Judged:
             mean = truth(cell.levels, cell.dataset, split)
             scores = {
                 f"{split}{k}": {
                     "dice": (value := mean + noise * chance.normal()),
-                    "hd95": 10 * (1 - value),
-                    **more,
+                    "betti0_error": 10 * (1 - value),
                 }
                 for k in range(count)
             }
@@ -104,13 +114,13 @@ def make(
 
 def losses(bce: float, dice: float, tversky: float) -> Callable[..., float]:
     values = {"BCE": bce, "Dice": dice, "Tversky": tversky}
-    return lambda levels, dataset, split: values[levels["loss"]]
+    return lambda levels, *_: values[levels["loss"]]
 
 
 def pair(first: float, second: float) -> dict[str, Any]:
     """Two settings, a and b, of these scores."""
     return {
-        "truth": lambda levels, dataset, split: first if levels["loss"] == "a" else second,
+        "truth": lambda levels, *_: first if levels["loss"] == "a" else second,
         "axes": {"loss": {"a": {"dice": 1}, "b": {"tversky": 1}}},
     }
 
@@ -121,18 +131,24 @@ def pair(first: float, second: float) -> dict[str, Any]:
 def test_of_constant_scores_every_sentence_is_known() -> None:
     found = make(losses(0.5, 0.75, 0.7))
     assert conclude(found) == [
-        "By mean Dice on val (6 images, 3 seeds) the best of 3 settings is Dice; on test its Dice "
-        "is 0.750 (95 % 0.750 to 0.750, over 3 seeds × 12 images).",
-        "It is distinguishable from all 2 others on test (paired tests over 3 seeds × 12 images, "
-        "Holm-corrected at 5 %).",
+        (
+            "By mean Dice on val (6 images, 3 seeds) the best of 3 settings is Dice; on test "
+            "its Dice is 0.750 (95 % 0.750 to 0.750, over 3 seeds × 12 images)."
+        ),
+        (
+            "It is distinguishable from all 2 others on test (paired tests over 3 seeds × 12 "
+            "images, Holm-corrected at 5 %)."
+        ),
         "2 are worse, the worst of them BCE by 0.250 (0.250 to 0.250).",
     ]
 
 
 def test_two_settings_are_spoken_of_in_the_singular() -> None:
     assert conclude(make(**pair(0.5, 0.75)))[1:] == [
-        "It is distinguishable from the only other on test (paired tests over 3 seeds × 12 images, "
-        "Holm-corrected at 5 %).",
+        (
+            "It is distinguishable from the only other on test (paired tests over 3 seeds × "
+            "12 images, Holm-corrected at 5 %)."
+        ),
         "1 is worse: a by 0.250 (0.250 to 0.250).",
     ]
     equal = conclude(make(**pair(0.5, 0.5)))
@@ -158,9 +174,8 @@ def test_a_difference_within_chance_is_none_and_equality_is_not_claimed() -> Non
 
 def test_some_equals_are_listed_and_the_others_counted() -> None:
     axes = {"optimizer.lr": [k / 1000 for k in range(1, 11)]}
-    truth = lambda levels, dataset, split: 0.5 if levels["optimizer.lr"] == "0.01" else 0.7  # noqa: E731
-    lines = conclude(make(truth, axes=axes, noise=0.01))
-    ranking = make(truth, axes=axes, noise=0.01).parts[0].ranking
+    found = make(lambda of, *_: 0.5 if of["optimizer.lr"] == "0.01" else 0.7, axes=axes, noise=0.01)
+    lines, ranking = conclude(found), found.parts[0].ranking
     assert ranking is not None
     equals = [name for name in ranking.indistinguishable if name != ranking.best]
     assert len(equals) == 8
@@ -189,7 +204,7 @@ def test_the_score_and_its_interval_are_those_of_the_matrix() -> None:
 
 
 def test_a_choice_that_the_test_images_refute_is_said() -> None:
-    def truth(levels: Mapping[str, str], dataset: str, split: str) -> float:
+    def truth(levels: Mapping[str, str], _: str, split: str) -> float:
         return {"val": {"a": 0.8, "b": 0.7}, "test": {"a": 0.6, "b": 0.72}}[split][levels["loss"]]
 
     lines = conclude(make(truth, axes=pair(0, 0)["axes"]))
@@ -201,17 +216,21 @@ def test_a_choice_that_the_test_images_refute_is_said() -> None:
 
 
 def test_of_a_distance_the_least_is_best_and_more_is_worse() -> None:
-    lines = conclude(make(losses(0.5, 0.75, 0.7), select={"metric": "hd95"}))
-    assert "By mean HD95 on val (6 images, 3 seeds) the best of 3 settings is Dice" in lines[0]
-    assert "its HD95 is 2.500 (95 %" in lines[0]
+    lines = conclude(make(losses(0.5, 0.75, 0.7), select={"metric": "betti0_error"}))
+    assert (
+        "By mean betti0 error on val (6 images, 3 seeds) the best of 3 settings is Dice" in lines[0]
+    )
+    assert "its betti0 error is 2.500 (95 %" in lines[0]
     assert lines[2] == "2 are worse, the worst of them BCE by 2.500 (2.500 to 2.500)."
 
 
 def test_only_one_setting_is_compared_with_nothing() -> None:
     found = make(lambda *_: 0.5, axes={})
     assert conclude(found) == [
-        "Only the recipe has scores, so nothing is compared; on test its Dice is 0.500 (95 % 0.500 "
-        "to 0.500, over 3 seeds × 12 images)."
+        (
+            "Only the recipe has scores, so nothing is compared; on test its Dice is 0.500 (95 % "
+            "0.500 to 0.500, over 3 seeds × 12 images)."
+        )
     ]
 
 
@@ -228,8 +247,8 @@ def test_a_study_with_faults_is_no_result_and_has_no_best() -> None:
     )
     named = [line for line in lines if not line.startswith("This is not a result")]
     assert not any("best" in line for line in named)
-    least = conclude(make(losses(1, 2, 3), select={"split": "test", "metric": "hd95"}))
-    assert any(line.startswith("Lowest of 3 settings by mean HD95") for line in least)
+    least = conclude(make(losses(1, 2, 3), select={"split": "test", "metric": "betti0_error"}))
+    assert any(line.startswith("Lowest of 3 settings by mean betti0 error") for line in least)
 
 
 def test_one_seed_says_nothing_of_another_training() -> None:
@@ -284,8 +303,18 @@ def test_failed_and_missing_runs_are_counted() -> None:
     assert conclude(single)[0] == "Of 9 runs 8 failed; what follows is of the 1 that is done."
 
 
+def test_a_test_that_rests_on_one_seed_of_several_says_so() -> None:
+    def status(cell: Cell) -> tuple[str, str]:
+        return ("failed", "x") if cell.levels["loss"] == "BCE" and cell.seed else ("done", "")
+
+    lines = conclude(make(losses(0.5, 0.75, 0.7), status=status, noise=0.01))
+    assert "1 of these tests rests on a single seed, and says nothing of another training." in lines
+    best = conclude(make(losses(0.9, 0.75, 0.7), status=status, noise=0.01))
+    assert "2 of these tests rest on a single seed, and say nothing of another training." in best
+
+
 def test_without_runs_there_is_no_conclusion() -> None:
-    found = make(losses(0, 0, 0), status=lambda cell: ("waiting", ""))
+    found = make(losses(0, 0, 0), status=lambda _: ("waiting", ""))
     assert conclude(found) == [
         "No run is done, so there is nothing to conclude: of 9 runs 9 are not done yet."
     ]
@@ -312,7 +341,7 @@ def test_no_score_to_choose_by_is_said() -> None:
 # ---- main effects
 
 
-def additive(levels: Mapping[str, str], dataset: str, split: str) -> float:
+def additive(levels: Mapping[str, str], *_: str) -> float:
     """Level 1's skip is worth 0.1, level 2's −0.05, depth 2 as much as 1, depth 3 0.2 more."""
     pattern = levels["network.skips"]
     worth = (0.1, -0.05, 0.0)
@@ -330,7 +359,8 @@ def test_effects_are_those_of_the_model_that_made_the_scores() -> None:
     depth, skips = lines[start + 1 : start + 3]
     assert re.fullmatch(
         r"Against depth 1, depth 3 raises Dice by 0\.200 \(0\.\d{3} to 0\.\d{3}\); depth 2 "
-        r"\(−?0\.000\d+, −0\.00\d+ to 0\.00\d+\) makes no difference that can be told from chance\.",
+        r"\(−?0\.000\d+, −0\.00\d+ to 0\.00\d+\) makes no difference that can be told from "
+        r"chance\.",
         depth,
     )
     assert re.fullmatch(
@@ -348,13 +378,19 @@ def test_effects_without_distinction_are_joined_in_the_plural() -> None:
         r"\) and depth 3 \(.*\) make no difference that can be told from chance\.$", depth
     )
     assert any(line.startswith("A skip connection makes no difference that") for line in lines)
-    assert any("No difference between settings can be told from chance: none" in l for l in lines)
+    assert any(
+        "No difference between settings can be told from chance: none" in line for line in lines
+    )
 
 
 def test_effects_that_show_contradict_no_difference_between_settings() -> None:
     """Effects pool runs: they may be clear where no single setting is. Then both are said."""
-    truth = lambda levels, *_: 0.70 + 0.01 * (levels["network.skips"][0] == "1")  # noqa: E731
-    found = make(truth, axes=NETWORKS, noise=0.03, images=3, seeds=(0, 1, 2))
+    found = make(
+        lambda levels, *_: 0.7 + 0.02 * (levels["network.skips"][0] == "1"),
+        axes=NETWORKS,
+        noise=0.03,
+        images=3,
+    )
     part = found.parts[0]
     assert part.ranking is not None
     assert len(part.ranking.indistinguishable) == 14
@@ -371,8 +407,13 @@ def test_an_effect_that_cannot_be_told_from_another_is_unknown() -> None:
         return ("done", "") if same else ("failed", "not wanted")
 
     axes = {"network.depth": [1, 2], "network.width": [8, 16]}
-    truth = lambda levels, *_: 0.5 + 0.1 * int(levels["network.depth"])  # noqa: E731
-    lines = conclude(make(truth, axes=axes, status=status, noise=0.01))
+    found = make(
+        lambda levels, *_: 0.5 + 0.1 * int(levels["network.depth"]),
+        axes=axes,
+        status=status,
+        noise=0.01,
+    )
+    lines = conclude(found)
     assert (
         "Against depth 1, depth 2 has an unknown effect (cannot be told from network.width)."
         in lines
@@ -393,7 +434,7 @@ def widths(levels: Mapping[str, str]) -> dict[str, float]:
 
 
 def test_the_cheapest_equal_is_named_with_what_it_saves() -> None:
-    def truth(levels: Mapping[str, str], dataset: str, split: str) -> float:
+    def truth(levels: Mapping[str, str], _: str, split: str) -> float:
         better = 0.001 * (levels["network.width"] == "16") * (split == "val")
         return 0.3 if levels["network.width"] == "4" else 0.7 + better
 
@@ -401,18 +442,22 @@ def test_the_cheapest_equal_is_named_with_what_it_saves() -> None:
     lines = conclude(found)
     assert "the best of 3 settings is width 16;" in lines[0]
     assert lines[-2:] == [
-        "Of the settings not distinguishable from the best, width 8 has the fewest parameters: "
-        "64,000, 4 times fewer than the best's 256,000; on test its Dice is 0.700 against 0.700 "
-        "(difference by itself 0.000, 0.000 to 0.000).",
-        "It also needs the fewest operations: 0.08 GFLOPs, 2 times fewer than the best's 0.16 "
-        "GFLOPs.",
+        (
+            "Of the settings not distinguishable from the best, width 8 has the fewest "
+            "parameters: 64,000, 4 times fewer than the best's 256,000; on test its Dice is "
+            "0.700 against 0.700 (difference by itself 0.000, 0.000 to 0.000)."
+        ),
+        (
+            "It also needs the fewest operations: 0.08 GFLOPs, 2 times fewer than the best's "
+            "0.16 GFLOPs."
+        ),
     ]
 
 
 def test_where_nothing_equal_is_cheaper_that_is_said() -> None:
-    truth = lambda levels, dataset, split: (
-        0.7 + (levels["network.width"] == "4") * (split == "val") / 9
-    )  # noqa: E731
+    def truth(levels: Mapping[str, str], _: str, split: str) -> float:
+        return 0.8 if levels["network.width"] == "4" and split == "val" else 0.7
+
     lines = conclude(make(truth, axes={"network.width": [4, 8]}, cost=widths))
     assert lines[-1] == (
         "No setting with fewer parameters or operations is indistinguishable from the best."
@@ -427,12 +472,12 @@ def test_equal_costs_are_not_spoken_of() -> None:
 # ---- several data sets
 
 
-def test_several_data_sets_are_named_and_what_they_share_comes_first(tmp_path: Path) -> None:
-    def truth(levels: Mapping[str, str], dataset: str, split: str) -> float:
+def test_several_data_sets_are_named_and_what_they_share_comes_first() -> None:
+    def truth(levels: Mapping[str, str], dataset: str, _: str) -> float:
         best = {"vessels": "Dice", "field of view": "BCE"}[dataset]
         return 0.8 if levels["loss"] in (best, "Tversky") else 0.5
 
-    found = make(truth, datasets=("vessels", "field of view"), folder=tmp_path, noise=0.01)
+    found = make(truth, datasets=("vessels", "field of view"), noise=0.01)
     lines = conclude(found)
     assert (
         lines[0]
@@ -441,14 +486,15 @@ def test_several_data_sets_are_named_and_what_they_share_comes_first(tmp_path: P
     assert lines[0] in conclude_whole(found)
     assert all(line.startswith(("vessels: ", "field of view: ")) for line in lines[1:])
     apart = make(
-        lambda levels, dataset, split: 0.8 if levels["loss"] == {"vessels": "Dice"}.get(dataset, "BCE") else 0.5,
-        datasets=("vessels", "field of view"), folder=tmp_path, noise=0.01,
-    )  # fmt: skip
+        lambda levels, dataset, _: 0.8 if levels["loss"] == dataset else 0.5,
+        datasets=("BCE", "Dice"),
+        noise=0.01,
+    )
     assert (
         conclude(apart)[0]
         == "No setting is the best or indistinguishable from it on both data sets."
     )
-    same = make(lambda *_: 0.5, datasets=("a", "b", "c"), folder=tmp_path, noise=0.01)
+    same = make(lambda *_: 0.5, datasets=("a", "b", "c"), noise=0.01)
     assert conclude(same)[0] == "On all 3 data sets no setting is distinguishable from the best."
 
 

@@ -409,6 +409,8 @@ def test_a_study_made_in_python(discs):
 BAD = {
     "dataset: discs\nseedz: [1]": "unknown key seedz; did you mean seeds?",
     "dataset: discs\nselect: {metrik: dice}": "unknown key select.metrik; did you mean metric?",
+    "dataset: discs\nselect: {metric: dize}":
+        "study.yaml: select.metric: dize is not scored; did you mean dice?",
     "dataset: discs\naxes: {network.detph: [1]}":
         "mine: network.detph=1: unknown key network.detph; did you mean depth?",
     "dataset: discs\naxes: {netwrok.depth: [1]}":

@@ -165,6 +165,7 @@ def train(
         write_text(out / "plan.json", json.dumps({"rows": reasons}, indent=1) + "\n")
 
     config, best = recipe.train, None
+    reached = 0.0  # of the run; the time kept back may shrink, what is shown only grows
     resting = 0.0  # seconds of the last validation, kept back so that a time limit is not overrun
     ended = has_ended(recipe, progress, 0.0)
     while not ended:
@@ -194,8 +195,9 @@ def train(
                 parts[name] = parts.get(name, 0.0) + value
             if on_step is not None:
                 passed = time.monotonic() - since
+                reached = max(reached, min(fraction, 1.0))
                 on_step(
-                    Step(progress.epoch + 1, progress.step, min(fraction, 1.0), losses / done,
+                    Step(progress.epoch + 1, progress.step, reached, losses / done,
                          done * config.batch / passed, progress.best if history else math.nan)
                 )  # fmt: skip
 
