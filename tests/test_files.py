@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_link_s_target_stays_as_it_was(tmp_path):
 def test_a_full_disk_is_named_and_the_old_file_survives(tmp_path):
     write_text(tmp_path / "a", "old")
     # Every write to /dev/full fails as on a full disk, so the temporary file is made a link to it.
-    (tmp_path / f".{os.getpid()}.a").symlink_to("/dev/full")
+    (tmp_path / f".{os.getpid()}-{threading.get_ident()}.a").symlink_to("/dev/full")
     with pytest.raises(InputError, match="a: the disk is full; free some space"):
         write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"

@@ -1,6 +1,7 @@
 """Folds never part what belongs together; few images are drawn fairly; a model knows its fold."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -291,7 +292,22 @@ def test_a_model_of_a_fold_is_judged_on_its_fold(of_a_fold):
 def test_in_another_set_no_case_counts_as_seen(of_a_fold, tmp_path):
     _, run = of_a_fold
     other = read_dataset(blobs(tmp_path / "another", count=7))
-    assert load(run).judged_on(other)[1] == frozenset()
+    _, seen = load(run).judged_on(other)
+    assert seen == frozenset()
+
+
+def test_a_set_of_other_cases_keeps_its_own_split(of_a_fold, tmp_path):
+    _, run = of_a_fold
+    other = read_dataset(blobs(tmp_path / "another", count=2))  # too few for the model's folds
+    own, _ = load(run).judged_on(other)
+    assert own.split == other.split
+
+
+def test_a_set_that_was_renamed_keeps_the_fold(of_a_fold, tmp_path):
+    data, run = of_a_fold
+    moved = read_dataset(shutil.copytree(data, tmp_path / "moved"))
+    own, _ = load(run).judged_on(moved)
+    assert own.split == portion(moved, PortionConfig(folds=3, fold=1)).split
 
 
 def test_a_model_without_folds_is_judged_on_the_set_s_own_split(run, discs):

@@ -462,11 +462,11 @@ def test_a_cell_that_fails_is_a_row_and_is_tried_again(discs, tmp_path, unet):
 
 def test_a_split_that_is_missing_fails_before_the_training(discs, tmp_path):
     study = study_of(discs, QUICK, axes={}, report="tset")
-    _, notes = told(study, tmp_path / "out")
-    (note,) = notes.values()
-    assert "no cases in a split named tset; choose one of train (3)" in note["error"]
-    (folder,) = folders(study, tmp_path / "out")
-    assert not (folder / "history.csv").exists()
+    with pytest.raises(
+        InputError, match=r"no cases in a split named tset; choose one of train \(3"
+    ):
+        run_study(study, tmp_path / "out")
+    assert not (tmp_path / "out" / "cells").exists()
 
 
 def test_the_command_says_how_far_it_is(discs, tmp_path, unet):
@@ -724,3 +724,12 @@ def test_what_dask_says_of_a_cell_is_noted(discs, tmp_path, monkeypatch):
     answers |= {3: (None, "cancelled")}
     with pytest.raises(InputError, match=r"there:8786: the Dask scheduler went away; start it"):
         told(study, tmp_path / "out", scheduler="tcp://there:8786")
+
+
+def test_a_study_file_in_its_own_folder_keeps_its_comments(discs, tmp_path):
+    file = tmp_path / "study.yaml"
+    text = f"# why we do this\ndataset: {discs}\nset: {{train.steps: 1, data.train_size: 999}}\n"
+    file.write_text(text)
+    result = run_study(file, tmp_path)
+    assert result.findings.failed == 1
+    assert file.read_text() == text

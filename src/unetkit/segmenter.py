@@ -174,15 +174,16 @@ class Segmenter:
     def judged_on(self, dataset: Dataset) -> tuple[Dataset, frozenset[str]]:
         """Give the set with the split this model was trained under, and the cases it has seen.
 
-        A model of one fold is judged on that fold. Cases count as seen by name, in a set that has
-        the name of the training's.
+        A model of one fold is judged on that fold, in a set that holds the cases of its training,
+        whatever it is called now. Cases count as seen by name, in a set that has the name of the
+        training's, since many sets number their cases alike.
         """
-        recipe = self.card.recipe
-        config = PortionConfig.model_validate(recipe.get("data") or {})
-        folds = config.model_copy(update={"train_size": None})
+        known = frozenset(i for ids in self.card.cases.values() for i in ids)
+        if known and known <= {case.id for case in dataset.cases}:
+            config = PortionConfig.model_validate(self.card.recipe.get("data") or {})
+            dataset = portion(dataset, config.model_copy(update={"train_size": None}))
         same = dataset.root.resolve().name == self.card.environment.get("dataset")
-        seen = frozenset(i for ids in self.card.cases.values() for i in ids) if same else ()
-        return portion(dataset, folds), frozenset(seen)
+        return dataset, known if same else frozenset()
 
     @property
     def engine(self) -> str:

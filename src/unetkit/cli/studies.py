@@ -24,13 +24,14 @@ def study(
     ] = None,
 ) -> None:
     """Run a grid of recipes with repeats, and say what the numbers allow to say."""
-    from unetkit.study import read_study, run_study
+    from unetkit.study import run_study
 
-    started, first = time.monotonic(), 0
+    started = time.monotonic()
+    first: int | None = None  # cells that were done before this command
 
     def on_cell(done: int, total: int, cell: Cell, note: dict[str, Any]) -> None:
         nonlocal first
-        first = first or done - 1
+        first = done - 1 if first is None else first
         left = (time.monotonic() - started) / (done - first) * (total - done)
         levels = ", ".join(f"{key.split('.')[-1]} {label}" for key, label in cell.levels.items())
         fold = "" if cell.fold is None else f", fold {cell.fold}"
@@ -40,9 +41,7 @@ def study(
         else:
             err.print(f"[red]failed[/] {escape(words)}: {escape(str(note.get('error')))}")
 
-    result = run_study(
-        read_study(file), folder, workers=workers, scheduler=scheduler, on_cell=on_cell
-    )
+    result = run_study(file, folder, workers=workers, scheduler=scheduler, on_cell=on_cell)
     for line in result.sentences:
         out.print(escape(line))
     out.print(f"table: {folder / 'results.csv'}")

@@ -249,7 +249,7 @@ def _combinations(
 ) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """Give every combination of the axes: its labels, and its recipe as a document."""
     axes = study.axes
-    plain = {key: _labelled(values) for key, values in axes.items() if values != "all"}
+    plain = {key: _labelled(key, values) for key, values in axes.items() if values != "all"}
     for choice in itertools.product(*plain.values()):
         document = deepcopy(base)
         labels = {}
@@ -268,16 +268,15 @@ def _combinations(
             yield {**labels, "network.skips": skips}, again
 
 
-def _labelled(values: Sequence[Any] | Mapping[Any, Any]) -> list[tuple[str, Any]]:
+def _labelled(key: str, values: Sequence[Any] | Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    nothing = "all" if key == "data.train_size" else "none"  # what null means to a reader
     if isinstance(values, Mapping):
         return [(str(label), value) for label, value in values.items()]
-    return [(_label(value), value) for value in values]
+    return [(nothing if value is None else _label(value), value) for value in values]
 
 
 def _label(value: Any) -> str:
-    """Name a value as a reader of the table would: a loss by its terms, nothing as `all`."""
-    if value is None:
-        return "all"
+    """Name a value as a reader of the table would: a loss by its terms."""
     if isinstance(value, Mapping):
         parts = []
         for key, inner in value.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unetkit.data import portion, read_dataset
 from unetkit.errors import InputError
 from unetkit.files import write_text
 from unetkit.recipe import to_document
@@ -60,13 +61,16 @@ def run_study(
     Raises:
         InputError: the study file or the data is at fault.
     """
+    file = None if isinstance(study, StudyConfig) else Path(study).resolve()
     if not isinstance(study, StudyConfig):
         study = read_study(study)
     if workers < 1:
         raise InputError("there must be at least one", where="--workers")
     out = Path(out).resolve()
     every = cells(study)
-    write_text(out / "study.yaml", to_yaml(study))
+    if file != out / "study.yaml":  # the user's own file, with its comments, stays as it is
+        write_text(out / "study.yaml", to_yaml(study))
+    _check_splits(study, every)
     by_key = {cell.key: cell for cell in every}
     jobs = [job for job in (_job(cell, study, out) for cell in every) if not is_done(job)]
     done = len(every) - len(jobs)
@@ -111,6 +115,20 @@ def _job(cell: Cell, study: StudyConfig, out: Path) -> Job:
         boundary=study.boundary,
         threads=study.threads,
     )
+
+
+def _check_splits(study: StudyConfig, every: Sequence[Cell]) -> None:
+    """Look for the splits of choice and report in every data set, before hours are spent.
+
+    Raises:
+        InputError: a set cannot be read, or has no such split.
+    """
+    first = {cell.dataset: cell for cell in reversed(every)}
+    for cell in first.values():
+        dataset = portion(read_dataset(cell.data), cell.recipe.data.model_copy(
+            update={"train_size": None}))  # fmt: skip
+        for split in dict.fromkeys((study.select.split, study.report)):
+            dataset.select(split)
 
 
 def _machine(rows: Sequence[Row]) -> str:
