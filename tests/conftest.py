@@ -1,12 +1,15 @@
 """Shared ground of the tests: small generated data, and where the real data may lie."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from unetkit import cli
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -73,3 +76,21 @@ def run(discs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "discs"
     train(discs, folder, changes=[*TINY, "train.epochs=6", "train.steps=25", "optimizer.lr=0.01"])
     return folder
+
+
+@pytest.fixture
+def unet(monkeypatch, capsys):
+    """Run the command in this process; give exit code, stdout and stderr."""
+    monkeypatch.setattr("unetkit.machine.keep_memory", lambda: False)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["unet", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import TINY, blobs
-from unetkit import __version__, cli
+from unetkit import __version__
 from unetkit.data import Normalization, Task, read_dataset
 from unetkit.data.fingerprint import fingerprint
 from unetkit.network import NetworkConfig, UNet
@@ -24,24 +24,6 @@ from unetkit.recipe import RECIPES, read_recipe, resolve
 from unetkit.segmenter import Card, load, save
 
 COMMANDS = ["demo", "check", "plan", "train", "predict", "evaluate", "report", "data", "recipes"]
-
-
-@pytest.fixture
-def unet(monkeypatch, capsys):
-    """Run the command in this process; give exit code, stdout and stderr."""
-    monkeypatch.setattr("unetkit.machine.keep_memory", lambda: False)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["unet", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def is_one_line(err, *parts):

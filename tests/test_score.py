@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from unetkit import cli
 from unetkit.cli.printing import print_scores
 from unetkit.data import read_dataset
 from unetkit.errors import InputError
@@ -634,23 +632,6 @@ def test_ignored_pixels_may_be_marked_in_a_prediction_too(tmp_path):
 
 
 # ------------------------------------------------------------------------------ the command line
-
-
-@pytest.fixture
-def unet(monkeypatch, capsys):
-    """Run the command in this process; give exit code, stdout and stderr."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["unet", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def test_the_command_prints_a_table(tmp_path, unet):

@@ -22,7 +22,6 @@ from safetensors.torch import load_file
 
 import unetkit
 from conftest import TINY, blobs
-from unetkit import cli
 from unetkit.errors import InputError
 from unetkit.machine import cores
 from unetkit.network import NetworkConfig
@@ -218,23 +217,6 @@ def _plain_page(request, monkeypatch):
     if "unet" not in request.fixturenames:
         monkeypatch.setattr("unetkit.study.run.write_page", lambda _, path, **__: path)
         monkeypatch.setattr("unetkit.study.run.write_markdown", lambda *_, **__: None)
-
-
-@pytest.fixture
-def unet(monkeypatch, capsys):
-    """Run the command in this process; give exit code, stdout and stderr."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["unet", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 # ---------------------------------------------------------------------- what a study leaves behind
