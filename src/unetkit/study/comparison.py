@@ -10,15 +10,15 @@ the denominator of the quasi-F (Satterthwaite 1946, Biometrics Bulletin 2:110; C
 of Verbal Learning and Verbal Behavior 12:335). Satterthwaite's degrees of freedom for that sum are
 too many when few seeds make much of it: in simulations of 3 seeds × 20 images where seeds mattered
 most, 29 comparisons without any true difference gave a false finding in a third of the studies,
-Holm or not. Here each mean square has the t quantile of its own degrees of freedom instead:
+Holm or not (benchmarks/study_statistics.py). Here each mean square has the t quantile of its own
+degrees of freedom instead:
 
     half width² = max(t_A²·A + t_B²·B − min(t_A², t_B²)·E, t_A²·A, t_B²·B) / (s·i)
 
 Without E this is the interval of Banerjee (1960, Sankhyā 22:357), proven never too narrow but wide.
-That taking E off does no harm was simulated: normal scores, 2 to 30 seeds, 2 to 100 images, levels
-down to 0.0001. Where one source of chance dwarfs the others 5 of 100 intervals miss, elsewhere
-fewer. The bounds hold where the estimate of a component falls below zero. The price falls on few
-seeds: with two, t = 12.7.
+That taking E off does no harm is simulated, not proven: by that script, and by the tests. Where one
+source of chance dwarfs the others 5 of 100 intervals miss, elsewhere fewer. The bounds hold where
+the estimate of a component falls below zero. The price falls on few seeds: with two, t = 12.7.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ def rank(
     to their luck, so that its lead is overstated. Validation does not undo the luck of its seeds,
     which the same runs carry into the test. The error rate holds for a best named beforehand or
     trained again with new seeds; simulations with 30 equal cells and large seed effects gave a
-    false finding in up to 3 % (named), 17 % (chosen on validation) and 18 % (chosen on the test
-    images) of studies with 5 seeds.
+    false finding in up to 4 % (named), 16 % (chosen on validation) and 18 % (chosen on the test
+    images) of studies (benchmarks/study_statistics.py).
 
     Args:
         scores_by_cell: cell → (seeds, images), the same seeds and images in the same order.
