@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from unetkit.data.layout import Case, Report, Split, find_layout
+from unetkit.data.case import Case
+from unetkit.data.layout import Report, Split, find_layout
 from unetkit.data.task import Meaning, Task, recognise, to_classes
 from unetkit.errors import InputError
 from unetkit.image import read_image, read_labels, read_shape

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unetkit.data.case import Case
 from unetkit.errors import InputError
 from unetkit.image import is_image, list_images, natural, stem
 
@@ -27,27 +28,6 @@ _SPLITS = {
 # What people append to the name of a mask; `.ah` and `.vk` are the two observers of STARE.
 _ENDINGS = ("_mask", "_masks", "_seg", "_manual1", "_manual2", ".ah", ".vk", "_label", "_labels",
             "_gt", "_fov")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image with what is known about it.
-
-    Attributes:
-        id: the name of the image without suffix; unique in its set.
-        image: the picture.
-        mask: its labels, or None where nobody has drawn them.
-        fov: its field of view (non-zero inside), or None where all of it counts.
-        observer: the labels of a second annotator, or None.
-        group: what belongs together and must not be divided by a split, or None.
-    """
-
-    id: str
-    image: Path
-    mask: Path | None = None
-    fov: Path | None = None
-    observer: Path | None = None
-    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ from unetkit.errors import InputError
 from unetkit.files import atomic, write_bytes
 from unetkit.image.decoders import decode
 from unetkit.image.encoders import encode_png, narrowed, write_nifti, write_tiff
+from unetkit.image.georeference import Georeference
 from unetkit.image.names import NIFTI, TIFF, is_image, list_images, natural, stem, suffix_of
+from unetkit.image.opened import Frame
 
 __all__ = [
+    "Georeference",
     "Image",
     "is_image",
     "list_images",
@@ -42,19 +45,28 @@ class Image:
         data: (c, *space) in the dtype of the file.
         spacing: size of a pixel per spatial axis, in the file's physical unit; 1.0 where the file
             does not say (PNG, JPEG and their like never do: their dpi is about paper).
-        frame: where the picture lies in the world: for NIfTI its 4 × 4 affine (x, y, z order, as
-            nibabel gives it); None where the file does not say.
+        frame: where the picture lies in the world: a 4 × 4 affine (x, y, z order, as nibabel gives
+            it) for medical formats, a `Georeference` for maps; None where the file does not say.
         path: the file it came from.
+        nodata: the number that stands for "nothing measured here", or None.
     """
 
     data: Array
     spacing: tuple[float, ...] = ()
-    frame: npt.NDArray[np.float64] | None = None
+    frame: Frame = None
     path: Path | None = None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if not self.spacing:
             object.__setattr__(self, "spacing", (1.0,) * (self.data.ndim - 1))
+
+    def intensities(self) -> npt.NDArray[np.float32]:
+        """Give the pixels as float32, NaN where nothing was measured."""
+        pixels = self.data.astype(np.float32)
+        if self.nodata is not None:
+            pixels[self.data == self.nodata] = np.nan
+        return pixels
 
 
 def read_image(path: str | Path) -> Image:
@@ -132,7 +144,7 @@ def write_image(image: Image, path: str | Path) -> None:
     elif suffix in TIFF:
         write_tiff(narrowed(data, path), image.spacing, path)
     elif suffix in NIFTI:
-        write_nifti(narrowed(data, path), image.spacing, image.frame, path)
+        write_nifti(narrowed(data, path), image.spacing, _affine(image.frame), path)
     elif suffix == ".npy":
         with atomic(path) as temporary:
             np.save(temporary, data, allow_pickle=False)
@@ -142,3 +154,7 @@ def write_image(image: Image, path: str | Path) -> None:
             where=path,
             cure="choose .png, .tif, .nii.gz or .npy",
         )
+
+
+def _affine(frame: Frame) -> npt.NDArray[np.float64] | None:
+    return None if isinstance(frame, Georeference) else frame
