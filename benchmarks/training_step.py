@@ -111,7 +111,7 @@ def peer(width: int, batch: int, side: int, turn: Connection) -> None:
 def ours(width: int, batch: int, side: int, turn: Connection, *, draw: bool) -> None:
     from unetkit.data.batches import Wanted
     from unetkit.network import UNet
-    from unetkit.training import loop
+    from unetkit.training import descent, loop
 
     keep_memory()
     torch.manual_seed(0)
@@ -127,15 +127,15 @@ def ours(width: int, batch: int, side: int, turn: Connection, *, draw: bool) -> 
     device = torch.device("cpu")
     precision = choose_precision(device)
     network = UNet(recipe.network).place(device).train()
-    optimizer = loop._optimizer(recipe.optimizer, network)
+    optimizer = descent.choose_optimizer(recipe.optimizer, network)
     average = {name: t.detach().clone() for name, t in network.state_dict().items()}
     patches = loop._patches(recipe, [sample(k) for k in range(4)], Normalization(), Wanted())
     ready = patches.draw()
 
     def step() -> None:
         drawn = patches.draw() if draw else ready
-        loop._learn(network, optimizer, drawn, recipe, device, precision)
-        loop._follow(average, network, recipe.train.ema, 1000)
+        descent.learn(network, optimizer, drawn, recipe, device, precision)
+        descent.follow(average, network, recipe.train.ema, 1000)
 
     serve(step, turn)
 

@@ -9,7 +9,7 @@ import pytest
 from unetkit.application import OUTPUTS, predict
 from unetkit.data import Normalization, Task
 from unetkit.errors import InputError
-from unetkit.image import Image, read_image, read_labels, write_image
+from unetkit.image import Georeference, Image, read_image, read_labels, write_image
 from unetkit.network import NetworkConfig, UNet
 from unetkit.segmenter import Card, Segmenter, load
 
@@ -155,3 +155,49 @@ def test_a_disk_that_fills_up_is_an_error_at_once(model, discs, tmp_path, monkey
     with pytest.raises(InputError, match=r"case0\.png: the disk is full; free some space"):
         predict(model, discs / "images", tmp_path, threshold=0.0001, overwrite=True)
     assert {name: (tmp_path / name).read_bytes() for name in written(tmp_path)} == before
+
+
+def two_channels(**task):
+    """Give an untrained model of two channels: what it says does not matter, only where it goes."""
+    config = NetworkConfig(ndim=2, channels=2, classes=1, depth=1, width=4, padding="same")
+    semantic = {"classes": ("a", "b"), "kind": "semantic", "values": (0, 255), "ignore": ()}
+    card = Card(
+        network=config,
+        normalization=Normalization(),
+        task=Task(**{**semantic, "channels": 2, "ndim": 2, **task}),
+    )
+    return Segmenter(UNet(config), card, device="cpu", precision="fp32")
+
+
+def test_channels_in_files_of_their_own_become_one_image(tmp_path):
+    chance = np.random.default_rng(0)
+    both = chance.integers(0, 255, (2, 24, 16), np.uint8)
+    for case in ("p1", "p2"):
+        for channel in (0, 1):
+            write_image(Image(both[channel][None]), tmp_path / "in" / f"{case}_000{channel}.tif")
+    write_image(Image(both), tmp_path / "whole.tif")
+    model = two_channels()
+    predict(model, tmp_path / "in", tmp_path / "out", save=("probability",))
+    assert written(tmp_path / "out") == ["probability/p1.tif", "probability/p2.tif"]
+    found = read_image(tmp_path / "out" / "probability" / "p2.tif").data
+    np.testing.assert_array_equal(found, model(tmp_path / "whole.tif").probabilities)
+    (tmp_path / "in" / "p2_0001.tif").unlink()  # then they are what they are: of one channel
+    failed = predict(model, tmp_path / "in", tmp_path / "again").failures
+    assert len(failed) == 3
+    assert "has 1 channels, the model was trained on 2" in failed[0][1]
+
+
+def test_class_colours_and_places_reach_the_output(tmp_path):
+    import rasterio
+
+    place = Georeference((10.0, 0.0, 5e5, 0.0, -10.0, 5e6), "EPSG:32632")
+    pixels = np.random.default_rng(0).integers(1, 999, (2, 32, 40), np.uint16)
+    write_image(Image(pixels, frame=place, nodata=0), tmp_path / "scene.tif")
+    model = two_channels(values=(0, 0x3C1098), colours=True)
+    predict(model, tmp_path / "scene.tif", tmp_path / "out", threshold=0.5)
+    with rasterio.open(tmp_path / "out" / "labels" / "scene.tif") as file:
+        assert file.crs.to_epsg() == 32632
+        assert tuple(file.transform)[:6] == place.transform
+        labels = model(tmp_path / "scene.tif", threshold=0.5).labels
+        colours = np.array([[0, 0, 0], [0x3C, 0x10, 0x98]])
+        np.testing.assert_array_equal(file.read(), np.moveaxis(colours[labels], -1, 0))

@@ -1,14 +1,18 @@
 """Batches of patches: aligned, as often foreground as asked, and the same after a restore."""
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from unetkit.augment import NOTHING, AugmentConfig
+from unetkit.augment import NOTHING, AugmentConfig, sample_field, warp
 from unetkit.data import Normalization, Sample
-from unetkit.data.batches import Patches, Wanted, whole
+from unetkit.data.batches import Memory, Patches, Wanted, copied, prepared_bytes, whole
+from unetkit.data.prepared import prepare
+from unetkit.errors import InputError
 from unetkit.targets import border_weights, distances, label_objects, part_touching, skeleton
 
 AS_IT_IS = Normalization(method="none")
@@ -33,10 +37,10 @@ def discs(size=64, count=6, seed=0):
 
 
 def patches(samples, *, patch=(16, 16), core=None, batch=4, foreground=0.5, augment=NOTHING,
-            wanted=None, seed=0, normalization=AS_IT_IS):  # fmt: skip
+            wanted=None, seed=0, normalization=AS_IT_IS, **more):  # fmt: skip
     return Patches(
         samples, normalization, patch=patch, core=core or patch, batch=batch,
-        foreground=foreground, augment=augment, wanted=wanted, seed=seed,
+        foreground=foreground, augment=augment, wanted=wanted, seed=seed, **more,
     )  # fmt: skip
 
 
@@ -194,7 +198,7 @@ def test_weights_skeleton_and_distance_go_with_the_labels():
         assert np.array_equal(batch.skeleton[n].numpy(), skeleton(truth, 2))
         for k in (1, 2):
             assert np.array_equal(batch.distance[n, k - 1].numpy(), distances(truth == k))
-    one = whole(case, AS_IT_IS, wanted)
+    one = whole(case, AS_IT_IS, wanted).batch
     assert np.array_equal(one.images[0].numpy(), case.image)
     assert np.array_equal(one.labels[0].numpy(), labels)
     assert np.array_equal(one.weights[0].numpy(), border_weights(labels, 10.0, 5.0))
@@ -228,11 +232,13 @@ def test_touching_objects_are_parted_where_border_weights_are_wanted():
     instances = np.zeros((20, 20), np.int32)
     instances[4:16, 4:10], instances[4:16, 10:16] = 1, 2
     case = sample(instances > 0, instances=instances)
-    apart = whole(case, AS_IT_IS, Wanted(border=(10.0, 5.0)))
+    judged = whole(case, AS_IT_IS, Wanted(border=(10.0, 5.0)))
+    assert np.array_equal(judged.labels, case.labels)  # the gap is for the loss, not for the score
+    apart = judged.batch
     assert np.array_equal(apart.labels[0].numpy() > 0, part_touching(instances) > 0)
     assert (apart.labels[0, 4:16, 9:11] == 0).all()
     assert apart.weights[0, 8, 9] > 5
-    assert (whole(case, AS_IT_IS, Wanted()).labels[0].numpy() == (instances > 0)).all()
+    assert (whole(case, AS_IT_IS, Wanted()).batch.labels[0].numpy() == (instances > 0)).all()
     drawn = patches([case], patch=(20, 20), batch=1, wanted=Wanted(border=(10.0, 5.0))).draw()
     assert (drawn.labels == 0).sum() > (apart.labels == 0).sum() - 30
     assert np.array_equal(case.labels, instances > 0)  # the user's sample is as it was
@@ -241,7 +247,7 @@ def test_touching_objects_are_parted_where_border_weights_are_wanted():
 def test_the_image_is_normalised_once():
     image = np.random.default_rng(0).normal(50, 20, (2, 64, 64)).astype(np.float32)
     case = sample(discs(), image)
-    one = whole(case, Normalization(method="image"), Wanted()).images[0]
+    one = whole(case, Normalization(method="image"), Wanted()).batch.images[0]
     assert torch.allclose(one.mean((1, 2)), torch.zeros(2), atol=1e-4)
     assert torch.allclose(one.std((1, 2)), torch.ones(2), atol=1e-3)
     assert np.array_equal(case.image, image)
@@ -257,3 +263,167 @@ def test_three_dimensions():
     assert batch.labels.shape == batch.weights.shape == batch.skeleton.shape == (4, 4, 8, 8)
     assert batch.distance.shape == (4, 1, 4, 8, 8)
     assert batch.labels.max() == 1
+
+
+# --------------------------------------------------------------------- what memory may not change
+
+
+class Slow:
+    """Cases that take a while to decode, some longer than others, and are new each time."""
+
+    def __init__(self, cases, seed=0, bad=()):
+        self.cases, self.bad, self.decoded = cases, set(bad), []
+        self._chance = np.random.default_rng(seed)
+
+    def __len__(self):
+        return len(self.cases)
+
+    def __getitem__(self, index):
+        time.sleep(0.004 * float(self._chance.random()))
+        self.decoded.append(index)
+        if index in self.bad:
+            raise InputError("is torn", where=f"{index}.png")
+        return replace(self.cases[index], image=self.cases[index].image.copy())
+
+
+SEVERAL = [sample(discs(40 + 5 * k, seed=k), name=str(k)) for k in range(7)]
+ALL_TARGETS = Wanted(border=(10.0, 5.0), tube=2, distance=1)
+
+
+def same(one, other):
+    parts = ("images", "labels", "weights", "skeleton", "distance")
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in parts)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("limit", [1, 60_000, 1e9])
+def test_what_is_drawn_depends_on_neither_memory_nor_threads(limit, workers):
+    form = {"augment": AugmentConfig(), "wanted": ALL_TARGETS, "batch": 3}
+    expected = patches(SEVERAL, **form)
+    slow = Slow(SEVERAL, seed=workers)
+    with Memory(limit, workers=workers) as memory:
+        source = patches(slow, memory=memory, **form)
+        for _ in range(8):
+            assert same(source.draw(), expected.draw())
+        assert torch.equal(source.state(), expected.state())
+    if limit == 1e9:
+        assert sorted(slow.decoded) == list(range(7))
+    elif limit == 1:
+        assert len(slow.decoded) >= 24
+
+
+def test_a_restored_source_need_not_have_the_memory_it_had():
+    form = {"augment": AugmentConfig(), "wanted": ALL_TARGETS, "batch": 2}
+    first = patches(SEVERAL, **form)
+    for _ in range(5):
+        first.draw()
+    with Memory(1, workers=2) as memory:
+        second = patches(Slow(SEVERAL), memory=memory, **form)
+        second.restore(first.state())
+        for _ in range(5):
+            assert same(second.draw(), first.draw())
+
+
+def test_the_positions_of_a_case_are_its_own():
+    """They do not depend on what else is in the set, or on which case was prepared before."""
+    alone = prepare(SEVERAL[2], AS_IT_IS, Wanted(), seed=5)
+    again = prepare(SEVERAL[2], AS_IT_IS, Wanted(), seed=5)
+    other = prepare(SEVERAL[2], AS_IT_IS, Wanted(), seed=6)
+    assert torch.equal(alone.foreground, again.foreground)
+    assert not torch.equal(alone.foreground, other.foreground)
+    labels = SEVERAL[2].labels.ravel()
+    assert (labels[alone.foreground.numpy()] > 0).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_case_that_cannot_be_decoded_gives_its_turn_to_the_next(workers):
+    flat = [sample(np.full((20, 20), k), name=str(k)) for k in range(6)]
+    told = []
+    with Memory(1, workers=workers) as memory:
+        source = patches(Slow(flat, bad=(1, 4)), batch=1, memory=memory,
+                         on_bad=lambda index, error: told.append((index, error.what)))  # fmt: skip
+        drawn = [int(source.draw().labels[0, 0, 0]) for _ in range(12)]
+    assert sorted(told) == [(1, "is torn"), (4, "is torn")]
+    assert all(sorted(drawn[k : k + 4]) == [0, 2, 3, 5] for k in (0, 4, 8))
+    sound = patches(flat, batch=1)
+    order = [int(sound.draw().labels[0, 0, 0]) for _ in range(18)]
+    assert drawn == [k for k in order if k not in (1, 4)]
+    assert source.seen() == [0, 2, 3, 5]
+    # As a resumed run makes it: it knows them, and does not ask again.
+    known = Slow(flat, bad=(1, 4))
+    resumed = patches(known, batch=1, bad=(1, 4))
+    assert [int(resumed.draw().labels[0, 0, 0]) for _ in range(12)] == drawn
+    assert {1, 4}.isdisjoint(known.decoded)
+
+
+def test_a_case_that_cannot_be_decoded_is_an_error_unless_it_may_be_left_out():
+    with pytest.raises(InputError, match=r"2\.png: is torn"):
+        patches(Slow(SEVERAL, bad=(2,)), batch=7).draw()
+    told = []
+    with pytest.raises(InputError, match="is torn"):
+        patches(Slow(SEVERAL, bad=range(7)), on_bad=lambda *one: told.append(one)).draw()
+    assert len(told) == 7
+
+
+def test_the_cases_that_had_a_turn_are_known():
+    source = patches(SEVERAL, batch=3)
+    assert source.seen() == []
+    source.draw()
+    assert len(source.seen()) == 3
+    for _ in range(2):
+        source.draw()
+    assert source.seen() == list(range(7))
+
+
+@pytest.mark.parametrize(("space", "patch"), [
+    ((64, 50), (32, 40)), ((5, 90), (16, 16)), ((1, 7), (16, 16)), ((9, 20, 30), (8, 16, 16)),
+])  # fmt: skip
+def test_labels_are_copied_as_warp_copies_them(space, patch):
+    chance = torch.Generator().manual_seed(0)
+    labels = torch.randint(-1, 300, space, generator=chance).to(torch.int16)
+    for _ in range(10):
+        centre = torch.tensor(space) * torch.rand(len(space), generator=chance)
+        field = sample_field(AugmentConfig(), patch, chance)
+        where = field + centre.view(-1, *[1] * len(space))
+        mine = copied(labels, where)
+        theirs = warp(labels.float()[None], where, "nearest")[0]
+        assert mine.dtype == torch.int16
+        # Where two pixels are equally near, to rounding, either may be taken.
+        assert (mine == theirs).float().mean() > 0.999
+
+
+def test_what_a_case_takes_is_known_before_it_is_read():
+    for shape, channels, wanted in (
+        ((100, 200), 3, Wanted()), ((300, 400), 1, ALL_TARGETS), ((20, 30, 40), 2, Wanted()),
+    ):  # fmt: skip
+        labels = np.zeros(shape, np.int16)
+        labels[tuple(slice(n // 4, None) for n in shape)] = 1
+        case = sample(labels, np.zeros((channels, *shape)))
+        one = prepare(case, AS_IT_IS, wanted, seed=0)
+        stated = prepared_bytes(shape, channels, wanted)
+        assert stated * 0.85 <= one.nbytes <= stated
+        assert whole(case, AS_IT_IS, Wanted()).nbytes <= stated * 1.6
+
+
+def test_many_classes_need_more_bytes_than_few():
+    labels = np.full((20, 20), 126, np.int16)
+    labels[0] = -1
+    small = prepare(sample(labels), AS_IT_IS, Wanted(), seed=0).hard
+    large = prepare(sample(labels + 2), AS_IT_IS, Wanted(), seed=0).hard
+    assert (small.dtype, large.dtype) == (torch.int8, torch.int16)
+    assert np.array_equal(small.numpy(), labels)
+    assert np.array_equal(large.numpy(), labels + 2)
+
+
+def test_pixels_without_a_measured_number_become_average_ones():
+    image = np.random.default_rng(0).normal(50, 20, (1, 64, 64)).astype(np.float32)
+    image[:, 20:40] = np.nan
+    labels = discs()
+    labels[20:40] = -1
+    case = sample(labels, image)
+    normal = Normalization(method="image")
+    drawn = patches([case], normalization=normal, batch=32).draw()
+    assert torch.isfinite(drawn.images).all()
+    one = whole(case, normal, Wanted()).batch
+    assert (one.images[0, :, 20:40] == 0).all()
+    assert abs(float(one.images[0, :, :20].mean())) < 0.1

@@ -195,7 +195,8 @@ def test_check_says_what_is_in_it_and_what_is_wrong(unet, mine):
     found = json.loads(out)
     assert found["summary"]["cases"] == 4
     assert found["problems"][0]["where"] == str(mine / "images" / "case1.png")
-    assert set(found["problems"][0]) == {"severity", "where", "what", "cure"}
+    assert found["problems"][0]["code"] == "unpaired"
+    assert set(found["problems"][0]) == {"severity", "where", "what", "cure", "code"}
     shutil.rmtree(mine / "masks")
     code, out, _ = unet("check", mine, "--json")
     assert code == 1
@@ -220,7 +221,7 @@ def test_interrupted_is_130(unet, discs, tmp_path, monkeypatch):
 
     monkeypatch.setattr("unetkit.training.train", interrupt)
     code, _, err = unet("train", discs, "-o", tmp_path / "run")
-    how = "a training run continues with --resume, a study by the same command"
+    how = "a run continues with --resume, a study or a download by the same command"
     assert (code, err) == (130, f"interrupted; {how}\n")
 
 

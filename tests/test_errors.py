@@ -29,3 +29,8 @@ def test_it_is_one_line(arguments, line):
 ])  # fmt: skip
 def test_the_nearest_word_or_all(word, said):
     assert nearest(word, (name for name in ("depth", "width"))) == said
+
+
+def test_what_a_terminal_would_obey_is_shown_instead():
+    line = str(InputError("is\nodd", where="a\x1b[31m\x07\x9b.png", cure="größer × 2"))
+    assert line == r"a\x1b[31m\x07\x9b.png: is odd; größer × 2"

@@ -577,7 +577,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 def test_bombs_are_refused_before_they_go_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unetkit.image.decoders._HARMLESS_BYTES", 2**20)
+    monkeypatch.setattr("unetkit.image.limits._HARMLESS_BYTES", 2**20)
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     (tmp_path / "a.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)

@@ -164,6 +164,8 @@ def test_a_file_need_not_say_everything(tmp_path):
     ("train.patch=512x512", "train.patch: input should be a valid integer"),
     ("train.minutes=.inf", "train.minutes: input should be a finite number"),
     ("train.minutes=0", r"train.minutes: input should be greater than 0 \(given 0\)"),
+    ("train.cache=0", r"train.cache: input should be greater than 0 \(given 0\)"),
+    ("train.val_cases=0", r"train.val_cases: input should be greater than or equal to 1"),
     ("optimizer.lr=.nan", "optimizer.lr: "),
     ("optimizer.name=adm", "optimizer.name: input should be 'adamw', 'adam' or 'sgd'"),
     ("seed=-1", "seed: input should be greater than or equal to 0"),
@@ -260,10 +262,70 @@ def test_the_patch_is_legal_and_about_the_size_of_the_images(changes, data, patc
 
 
 def test_steps_show_every_training_pixel_about_once():
-    recipe, _ = resolved(PLANE, "train.batch=1", "train.patch=64")
-    assert recipe.train.steps == -(-10 * 600 * 700 // 64**2)
+    recipe, _ = resolved(PLANE, "train.batch=1", "train.patch=128")
+    assert recipe.train.steps == -(-10 * 600 * 700 // 128**2)
     assert resolved(PLANE, "train.batch=64")[0].train.steps == 100
     assert resolved(PLANE, "train.steps=7")[0].train.steps == 7
+
+
+MANY = PLANE.model_copy(update={"cases": {"train": 20_000, "val": 2_000}, "median": (512, 512)})
+
+
+def shown(reasons):
+    return {what: (value, why) for what, value, why in reasons}
+
+
+def test_an_epoch_of_a_run_that_ends_by_the_clock_has_at_most_a_thousand_steps():
+    """A large set is validated before all was seen; where epochs count, they are whole."""
+    once = 20_000 * 512 * 512 // (4 * 256 * 256)
+    recipe, reasons = resolved(MANY)
+    assert recipe.train.steps == 1000
+    assert shown(reasons)["steps per epoch"] == (
+        "1000", f"every training pixel about once takes {once}; validated more often",
+    )  # fmt: skip
+    assert resolved(MANY, "train.epochs=3")[0].train.steps == once
+    assert resolved(MANY, "train.epochs=3", "train.minutes=null")[0].train.steps == once
+    assert resolved(MANY, "train.steps=5000")[0].train.steps == 5000
+
+
+@pytest.mark.parametrize(("changes", "data", "judged", "row"), [
+    ([], PLANE, 2, ("2 cases", "all of val, after each epoch")),
+    ([], MANY, 200, ("200 of 2000 cases", "evenly spread over val")),
+    (["train.val_cases=50"], MANY, 50, ("50 of 2000 cases", "evenly spread over val")),
+    (["train.val_cases=5000"], MANY, 2000, ("2000 cases", "all of val, after each epoch")),
+    ([], PLANE.model_copy(update={"cases": {"train": 9, "val": 1}}), 1,
+     ("1 case", "all of val, after each epoch")),
+])  # fmt: skip
+def test_up_to_200_validation_cases_are_judged(changes, data, judged, row):
+    recipe, reasons = resolved(data, *changes)
+    assert recipe.train.val_cases == judged
+    assert shown(reasons)["judged"] == row
+    assert resolve(recipe, data)[0] == recipe
+
+
+def test_without_a_split_nothing_is_said_of_validation():
+    recipe, reasons = resolved(PLANE.model_copy(update={"cases": {}}))
+    assert recipe.train.val_cases is None
+    assert "judged" not in shown(reasons)
+
+
+def test_it_is_said_how_many_cases_fit_into_memory():
+    assert shown(resolved(PLANE)[1])["cache"] == ("4 GiB", "all 12 cases fit")
+    size = 512 * 512 * (4 * 3 + 1) + 8 * 20_000  # float32 channels, labels, two lists of positions
+    fit = int(7 / 8 * 2**30 / size)
+    assert shown(resolved(MANY, "train.cache=1")[1])["cache"] == (
+        "1 GiB", f"about {fit} of 20200 cases fit at a time",
+    )  # fmt: skip
+    border = resolved(MANY, "train.cache=1", "loss.cross_entropy.border={}")[1]
+    fewer = int(7 / 8 * 2**30 / (size + 4 * 512 * 512))
+    assert shown(border)["cache"][1] == f"about {fewer} of 20200 cases fit at a time"
+
+
+def test_the_mean_of_a_large_set_is_that_of_a_thousand_cases():
+    reasons = shown(resolved(MANY, "normalize=dataset")[1])
+    assert reasons["normalisation"][1] == "mean and deviation of 1000 training cases, evenly spread"
+    assert "normalisation" not in shown(resolved(PLANE, "normalize=dataset")[1])
+    assert "normalisation" not in shown(resolved(MANY)[1])
 
 
 @pytest.mark.parametrize(("changes", "line"), [

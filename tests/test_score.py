@@ -10,8 +10,11 @@ from PIL import Image as Pillow
 
 from unetkit.cli.printing import print_scores
 from unetkit.data import read_dataset
+from unetkit.data.case import Case, Drawing
+from unetkit.data.drawings import meaning_of_drawings
 from unetkit.errors import InputError
 from unetkit.evaluation import evaluate, score
+from unetkit.evaluation.masks import read_truth
 from unetkit.image import Image, write_image
 from unetkit.metrics import (
     average_precision,
@@ -360,6 +363,95 @@ def test_a_thin_volume_is_no_set_of_channels(tmp_path):
     put(tmp_path / "a.npy", soft)
     put(tmp_path / "b.nii.gz", truth, (1.0, 1.0, 1.0))
     assert mean(tmp_path / "a.npy", tmp_path / "b.nii.gz")["dice"] == 1
+
+
+# --------------------------------------------------------------------------- colours and drawings
+
+PALETTE = np.array([[0, 0, 0], [208, 2, 27], [60, 16, 152], [245, 166, 35]], np.uint8)
+
+
+def painted(root, masks, palette=PALETTE, name="c{}.png"):
+    root.mkdir(parents=True, exist_ok=True)
+    for index, mask in enumerate(masks):
+        Pillow.fromarray(palette[mask]).save(root / name.format(index))
+    return root
+
+
+def test_masks_in_colours_score_as_their_numbers(tmp_path):
+    """As colours, as palettes, or as the order of the classes; with a legend and without."""
+    true, said = blots(classes=4), blots(seed=9, classes=4)
+    known = score(folder(tmp_path / "n1", said), folder(tmp_path / "n0", true))
+    order = np.argsort([65536 * r + 256 * g + b for r, g, b in PALETTE.tolist()]).argsort()
+    truth, colours = painted(tmp_path / "t" / "m", true), painted(tmp_path / "said", said)
+    numbers = folder(tmp_path / "numbers", [order[mask] for mask in said])
+    for answer, words in ((colours, "class colours"), (numbers, "class numbers in the order of")):
+        metrics = score(answer, truth)
+        assert metrics["mean"]["dice"] == known["mean"]["dice"]
+        assert metrics["per_class"]["#3C1098"] == known["per_class"]["class_2"]
+        assert metrics["protocol"]["predictions_hold"].startswith(words)
+    assert "4 colours (background, #3C1098" in metrics["protocol"]["truth_holds"]
+    legend = {"#000000": "background", "#D0021B": "roof", "#3C1098": "pool", "#F5A623": "sand"}
+    (tmp_path / "t" / "classes.json").write_text(json.dumps(legend))
+    in_order = folder(tmp_path / "in_order", said)
+    for answer in (colours, in_order):
+        metrics = score(answer, truth)
+        assert metrics["mean"]["dice"] == known["mean"]["dice"]
+        assert metrics["per_class"]["pool"] == known["per_class"]["class_2"]
+    refused(colours, tmp_path / "n0", match="the predictions are in colours, the truth numbers")
+    other = painted(tmp_path / "other", said, np.roll(PALETTE, 1, axis=1))
+    refused(other, truth, match=r"c0\.png: the mask holds unexpected colours \(#.* in \d")
+    (tmp_path / "t" / "classes.json").unlink()
+    # without a legend, a colour that is in no truth is a class that has no score
+    some = [np.where(mask == 3, 0, mask) for mask in true]
+    partly = score(painted(tmp_path / "all", true), painted(tmp_path / "some", some))
+    assert partly["per_class"]["#F5A623"] == {}
+
+
+def test_two_colours_are_background_and_foreground(tmp_path):
+    masks = [square(value=1), np.roll(square(value=1), 1, axis=1)]
+    red = painted(tmp_path / "red", masks)
+    blue = painted(tmp_path / "blue", masks[::-1], PALETTE[[0, 2]])
+    grey = folder(tmp_path / "grey", [m * 255 for m in masks[::-1]])
+    for said, true in ((red, blue), (grey, red), (red, grey)):
+        assert mean(said, true)["dice"] == 0.75
+    protocol = score(red, blue)["protocol"]
+    assert protocol["predictions_hold"] == "#000000 and #D0021B, foreground #D0021B"
+
+
+def test_the_foreground_may_be_the_lesser_number(tmp_path):
+    """Membranes are 0 and the background 255, says the legend; and so say the predictions."""
+    truth = folder(tmp_path / "t" / "m", [255 - square(), 255 - square()])
+    legend = {"0": "membrane", "255": "background"}
+    (tmp_path / "t" / "classes.json").write_text(json.dumps(legend))
+    said = folder(tmp_path / "said", [255 - square(), 255 - np.roll(square(), 1, axis=1)])
+    metrics = score(said, truth)
+    assert [row["dice"] for row in metrics["per_image"]] == [1, 0.75]
+    assert metrics["protocol"]["predictions_hold"] == "0 and 255, foreground 0"
+
+
+def test_a_drawing_is_a_truth(tmp_path):
+    """Two cells outlined in QuPath, in an image with a scale."""
+    put(tmp_path / "a.tif", square(12), (0.5, 0.5))
+    corners = [[[1, 1], [5, 1], [5, 5], [1, 5]], [[5, 1], [9, 1], [9, 5], [5, 5]]]
+    outlines = [{"type": "Polygon", "coordinates": [ring]} for ring in corners]
+    (tmp_path / "a.geojson").write_text(json.dumps([{"geometry": o} for o in outlines]))
+    drawing = Drawing("geojson")
+    case = Case("a", tmp_path / "a.tif", tmp_path / "a.geojson", drawing=drawing)
+    truth = read_truth(case, meaning_of_drawings([drawing]).task(1, 2), instances=True)
+    assert truth.spacing == (0.5, 0.5)
+    assert truth.labels.shape == (12, 12)
+    assert truth.labels.sum() == 32
+    assert sorted(np.unique(truth.objects)) == [0, 1, 2]
+
+
+def test_objects_in_colours(tmp_path):
+    cells = np.zeros((12, 12), int)
+    cells[2:6, 2:6], cells[2:6, 6:10], cells[8:11, 2:5] = 1, 2, 3
+    truth = painted(tmp_path / "truth", [cells])
+    metrics = score(folder(tmp_path / "said", [cells.astype(np.uint16)]), truth, instances=True)
+    is_perfect(metrics["mean"])
+    assert metrics["mean"]["objects_true"] == 3
+    is_perfect(score(truth, tmp_path / "said", instances=True)["mean"])
 
 
 # ----------------------------------------------------------------- units, fields of view, observers

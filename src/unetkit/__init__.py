@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unetkit.application import predict
-    from unetkit.data import Dataset, check, read_dataset
+    from unetkit.data import Dataset, read_dataset
+    from unetkit.data.check import check
     from unetkit.errors import InputError
     from unetkit.evaluation import evaluate, score
     from unetkit.image import Image, read_image, write_image

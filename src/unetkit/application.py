@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from unetkit.data.case import Case
+from unetkit.data.picture import read_picture
 from unetkit.errors import InputError, nearest
 from unetkit.files import write_text
-from unetkit.image import Image, list_images, read_image, stem, write_image
+from unetkit.image import Image, list_images, stem, write_image
 from unetkit.report import overlay
 from unetkit.segmenter import Segmentation, Segmenter, load
 
@@ -71,9 +74,8 @@ def predict(
     sources = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     paths = list(dict.fromkeys(path for source in sources for path in list_images(source)))
     out = Path(out)
-    plan = [
-        _targets(path, name, out, save) for path, name in zip(paths, _names(paths), strict=True)
-    ]
+    cases = _cases(paths, segmenter.card.task.channels)
+    plan = [_targets(case.image, case.id, out, save) for case in cases]
     there = [target for targets in plan for target in targets.values() if target.exists()]
     if there and not overwrite:
         raise InputError(
@@ -83,25 +85,53 @@ def predict(
         )
     written: list[Path] = []
     failures: list[tuple[Path, str]] = []
-    for done, (path, targets) in enumerate(zip(paths, plan, strict=True)):
+    for done, (case, targets) in enumerate(zip(cases, plan, strict=True)):
         if on_image is not None:
-            on_image(done, len(paths), path.name)
+            on_image(done, len(cases), case.image.name)
         try:
-            image = read_image(path)
+            image = read_picture(case)
             answer = segmenter(image, tile=tile, tta=tta, threshold=threshold, progress=on_tile)
         except InputError as error:
-            if len(paths) == 1 or error.where != path:  # the request is at fault, not one image
-                raise
-            failures.append((path, str(error).removeprefix(f"{path}: ")))
+            files = {case.image, *case.bands}  # or folders, of which one file is at fault
+            where = Path(str(error.where))
+            if len(cases) == 1 or files.isdisjoint((where, *where.parents)):
+                raise  # the request is at fault, not one image
+            own = where == case.image
+            reason = str(InputError(error.what, cure=error.cure)) if own else str(error)
+            failures.append((case.image, reason))
             continue
         for kind, target in targets.items():
             write_image(_output(kind, image, answer), target)
             written.append(target)
     if on_image is not None:
-        on_image(len(paths), len(paths), "")
+        on_image(len(cases), len(cases), "")
     if failures:
         _write_failures(out / "failures.csv", failures)
     return Applied(written, failures)
+
+
+def _cases(paths: Sequence[Path], channels: int) -> list[Case]:
+    """Make one case of each picture; of `CASE_0000`, `CASE_0001` … one, if all are named so.
+
+    That is how nnU-Net keeps channels, and how such sets are read for training.
+    """
+    if channels > 1:
+        parts = [_CHANNEL.fullmatch(stem(path)) for path in paths]
+        bands: dict[tuple[Path, str], list[Path]] = {}
+        for path, part in zip(paths, parts, strict=True):
+            if part:
+                bands.setdefault((path.parent, part[1]), []).append(path)
+        numbers = [f"_{channel:04d}" for channel in range(channels)]
+        if all(parts) and all(
+            [stem(path)[-5:] for path in files] == numbers for files in bands.values()
+        ):
+            firsts = [files[0] for files in bands.values()]
+            names = [name.removesuffix("_0000") for name in _names(firsts)]
+            return [
+                Case(name, files[0], bands=tuple(files[1:]))
+                for name, files in zip(names, bands.values(), strict=True)
+            ]
+    return [Case(name, path) for path, name in zip(paths, _names(paths), strict=True)]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -123,22 +153,45 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _targets(path: Path, name: str, out: Path, save: Sequence[str]) -> dict[str, Path]:
-    volume = path.name.endswith((".nii", ".nii.gz"))
+    kept = _suffix(path)
     suffix = {
-        "labels": ".nii.gz" if volume else ".tif" if path.suffix.lower() in _TIFF else ".png",
-        "probability": ".nii.gz" if volume else ".tif",
+        "labels": kept,
+        "probability": ".tif" if kept == ".png" else kept,  # a PNG holds no fractions
         "overlay": ".png",
     }
     return {kind: out / kind / f"{name}{suffix[kind]}" for kind in dict.fromkeys(save)}
 
 
-_TIFF = (".tif", ".tiff", ".npy", ".npz")
+def _suffix(path: Path) -> str:
+    """Choose a format that keeps what the input says of spacing, depth and place."""
+    name = path.name.lower()
+    for ending, suffix in _KEPT.items():
+        if name.endswith(ending):
+            return suffix
+    return ".nii.gz" if path.is_dir() else ".png"  # a folder is a DICOM series
+
+
+_CHANNEL = re.compile(r"(.+)_\d{4}")
+_KEPT = {
+    ".nii": ".nii.gz",
+    ".nii.gz": ".nii.gz",
+    ".dcm": ".nii.gz",
+    ".nrrd": ".nrrd",
+    ".nhdr": ".nrrd",
+    ".mha": ".mha",
+    ".mhd": ".mha",
+    ".ome.zarr": ".ome.zarr",
+    ".zarr": ".zarr",
+    **dict.fromkeys((".tif", ".tiff", ".npy", ".npz", ".jp2", ".vrt", ".img"), ".tif"),
+}
 
 
 def _output(kind: str, image: Image, answer: Segmentation) -> Image:
     match kind:
         case "labels":
-            return Image(np.asarray(answer.mask)[None], image.spacing, image.frame)
+            mask = np.asarray(answer.mask)
+            mask = mask[None] if mask.ndim == answer.labels.ndim else mask
+            return Image(mask, image.spacing, image.frame)
         case "probability":
             return Image(answer.probabilities, image.spacing, image.frame)
     labels, pixels = answer.labels, image.data

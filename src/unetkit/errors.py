@@ -22,7 +22,13 @@ class InputError(ValueError):
     def __init__(self, what: str, *, where: object = None, cure: str = "") -> None:
         self.what, self.where, self.cure = what, where, cure
         line = f"{where}: {what}" if where is not None else what
-        super().__init__(" ".join((f"{line}; {cure}" if cure else line).split()))
+        line = " ".join((f"{line}; {cure}" if cure else line).split())
+        super().__init__("".join(map(_shown, line)))
+
+
+def _shown(letter: str) -> str:
+    """Escape what a terminal would obey instead of showing, as names of files may hold it."""
+    return letter if letter.isprintable() else ascii(letter)[1:-1]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -24,7 +24,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         InputError: the disk is full, or the folder may not be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
+    # The end of the name will do, because a name of full length leaves no room for more.
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name[-40:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -45,9 +46,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    """Write `text` as UTF-8, atomically; bytes of a file's name that are no letters are escaped."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -97,11 +98,9 @@ def cores() -> int:
 
 def describe(device: torch.device | None = None) -> dict[str, str | int | bool]:
     """Describe machine and software, to stand beside every result."""
-    from unetkit import __version__
-
     device = device or choose_device()
     return {
-        "unetkit": __version__,
+        "unetkit": version("unetkit"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",

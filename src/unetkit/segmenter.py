@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unetkit.data import Dataset, Normalization, PortionConfig, Task, portion
+from unetkit.data.labels import encode
 from unetkit.errors import InputError
 from unetkit.files import atomic
 from unetkit.image import Image, read_image
@@ -77,10 +78,12 @@ class Segmentation:
 
     @property
     def mask(self) -> NDArray[np.integer]:
-        """The labels in the mask values of the training data, such as 0 and 255."""
-        values = self.task.values if self.task.kind == "semantic" else (0, 255)
-        table = np.array(values)
-        return table.astype(np.min_scalar_type(int(table.max())))[self.labels]
+        """The labels in the mask values of the training data, such as 0 and 255.
+
+        (*space); (3, *space) where the training masks were in class colours. Objects are 0 and 255.
+        """
+        mask = encode(self.labels, self.task)
+        return mask[0] if len(mask) == 1 else mask
 
 
 class Segmenter:
@@ -124,7 +127,7 @@ class Segmenter:
         if isinstance(image, str | Path):
             image = read_image(image)
         if isinstance(image, Image):
-            where, image = image.path, image.data
+            where, image = image.path, image.data if image.nodata is None else image.intensities()
         pixels = self._shaped(np.asarray(image), where)
         space = pixels.shape[1:]
         config, footprint = self.card.predict, self.network.footprint

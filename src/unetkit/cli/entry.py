@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from unetkit import __version__
-from unetkit.cli import lists, runs, scores, studies
+from unetkit.cli import checks, recipes, runs, scores, studies
+from unetkit.cli.data import data_app
 from unetkit.cli.printing import err, out
 from unetkit.errors import InputError
 
@@ -23,12 +24,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    runs.demo, runs.check, runs.plan, runs.train, runs.predict, runs.evaluate, scores.score,
+    runs.demo, checks.check, runs.plan, runs.train, runs.predict, runs.evaluate, scores.score,
     studies.study, runs.report,
 ):  # fmt: skip
     app.command()(command)
-app.add_typer(lists.data_app, name="data")
-app.add_typer(lists.recipes_app, name="recipes")
+app.add_typer(data_app, name="data")
+app.add_typer(recipes.recipes_app, name="recipes")
 
 # typer may carry its own copy of click, so click's class is found through the one typer exports.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -52,7 +53,8 @@ def main() -> None:
         sys.exit(1)
     if code == 130:
         _fail(
-            "interrupted; a training run continues with --resume, a study by the same command", 130
+            "interrupted; a run continues with --resume, a study or a download by the same command",
+            130,
         )
     if code:
         sys.exit(code)

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from unetkit.cli.options import AsJson, Data, Device, Model, Precision, check_precision
+from unetkit.cli.places import cache_folder
 from unetkit.cli.printing import (
     err,
     out,
@@ -18,7 +19,6 @@ from unetkit.cli.printing import (
     progress_bar,
     say,
     training_bar,
-    words_of,
 )
 from unetkit.errors import InputError
 
@@ -42,38 +42,6 @@ def demo(
     out.print(f"[bold]open the report:[/] {result.report}")
 
 
-def check(data: Data, as_json: AsJson = False) -> None:
-    """Say what is in a data set, what is wrong with it, and how to mend it."""
-    from dataclasses import asdict
-
-    from unetkit.data import check as look
-    from unetkit.data import read_dataset, summary
-
-    if not data.is_dir():
-        cure = "give the folder that holds images/ and masks/"
-        raise InputError("no such folder", where=data, cure=cure)
-    problems = look(data)
-    try:
-        described = summary(read_dataset(data, on_problem=lambda _: None))
-    except InputError:
-        described = {}
-    if as_json:
-        print(json.dumps({"summary": described, "problems": [asdict(p) for p in problems]}))
-    else:
-        for key, value in described.items():
-            out.print(f"[bold]{key:<10}[/] {escape(words_of(value))}")
-        for problem in problems:
-            colour = "red" if problem.severity == "error" else "yellow"
-            out.print(
-                f"[{colour}]{problem.severity}[/]  {escape(problem.where)}: "
-                f"{escape(problem.what)}; {escape(problem.cure)}"
-            )
-        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
-        out.print(count if problems else "[green]no problems found[/]")
-    if problems:
-        raise typer.Exit(1)
-
-
 def plan(
     data: Data,
     output: Annotated[Path | None, typer.Option("-o", "--out", help="Write the recipe.")] = None,
@@ -85,7 +53,7 @@ def plan(
     from unetkit.files import write_text
     from unetkit.recipe import read_recipe, resolve, to_yaml
 
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, cache=cache_folder())
     complete, reasons = resolve(read_recipe(recipe, changes or []), fingerprint(dataset))
     print_plan(dataset, complete, reasons)
     if output is not None:
@@ -99,6 +67,9 @@ def train(
     recipe: Annotated[str, typer.Option(help="A recipe's name or file.")] = "default",
     changes: Annotated[list[str] | None, typer.Option("--set", help="key.path=value")] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and say so.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Train on the train split, keep the checkpoint that does best on val, write the report."""
@@ -106,18 +77,20 @@ def train(
     from unetkit.training import train as fit
 
     with training_bar() as step:
-        fit(
+        trained = fit(
             data,
             run,
             recipe=recipe,
             changes=changes or [],
             resume=resume,
             device=device,
+            skip_bad=skip_bad,
+            cache=cache_folder(),
             on_plan=print_plan,
             on_step=step,
             say=say,
         )
-    out.print(f"model: {run / 'model.safetensors'}\nreport: {write(run, data)}")
+    out.print(f"model: {run / 'model.safetensors'}\nreport: {write(run, trained.dataset)}")
     out.print(f"next: unet evaluate {run} {data} --split test")
 
 
@@ -157,7 +130,8 @@ def predict(
         )
     out.print(f"{len(result.written)} files in {output}")
     for path, reason in result.failures:
-        err.print(f"[red]failed[/] {escape(str(path))}: {escape(reason)}")
+        # One line, even where a name has a line break in it.
+        err.print(f"[red]failed[/] {escape(str(InputError(reason, where=path)))}")
     if result.failures:
         raise typer.Exit(1)
 

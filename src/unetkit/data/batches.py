@@ -1,62 +1,56 @@
-"""Batches of random patches: decoded once into memory, warped and changed on the way out."""
+"""Batches of random patches: cases prepared when their turn comes, warped on the way out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.augment import AugmentConfig, change_intensity, sample_field, warp
+from unetkit.data.cache import Cache, Memory
 from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
-from unetkit.targets import border_weights, distances, label_objects, part_touching, skeleton
+from unetkit.data.prepared import (
+    Batch,
+    Prepared,
+    Wanted,
+    distance_maps,
+    prepare,
+    prepared_bytes,
+    tubes,
+    whole,
+)
+from unetkit.errors import InputError
 
-_POSITIONS = 20_000  # foreground pixels remembered per case, to centre patches on
+__all__ = ["Batch", "Memory", "Patches", "Samples", "Wanted", "prepared_bytes", "whole"]
 
-
-@dataclass(frozen=True)
-class Batch:
-    """One training step's input and truth.
-
-    Attributes:
-        images: (b, c, *patch), normalised and augmented.
-        labels: (b, *core) class indices, −1 ignored; `core` is the part the network predicts.
-        weights: (b, *core) border weight map, or None.
-        skeleton: (b, *core) class indices of the skeleton tube, or None.
-        distance: (b, f, *core) signed distance to the contour of each foreground class, or None.
-    """
-
-    images: Tensor
-    labels: Tensor
-    weights: Tensor | None = None
-    skeleton: Tensor | None = None
-    distance: Tensor | None = None
+_ROUND, _CASE = 1, 2  # what a seed is for
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which targets a batch must carry beside the labels.
+class Samples(Protocol):
+    """Decoded cases by number: a list, or what decodes them one at a time."""
 
-    Attributes:
-        border: w0 and sigma of the border weight map, or None.
-        tube: radius of the skeleton tube, or None.
-        distance: number of foreground classes the boundary loss needs distances of.
-    """
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
 
-    border: tuple[float, float] | None = None
-    tube: int | None = None
-    distance: int = 0
+    def __getitem__(self, index: int, /) -> Sample:
+        """Decode one, whichever thread asks."""
+        ...
 
 
 class Patches:
-    """An endless source of batches whose only state is one random generator.
+    """An endless source of batches whose only state is a count of turns and a random generator.
+
+    A case is decoded and prepared when its turn comes and kept as memory allows; the cases whose
+    turn comes next are prepared meanwhile. What is drawn depends on neither.
 
     Args:
-        samples: decoded cases.
+        samples: cases.
         normalization: applied once to every image.
         patch: size of the network's input.
         core: size of its output; the labels are cropped to it.
@@ -65,12 +59,16 @@ class Patches:
             field of view.
         augment: ranges of the random changes.
         wanted: further targets.
-        seed: of the generator.
+        seed: of everything that is drawn.
+        memory: where prepared cases are kept; by default all are, and none is prepared ahead.
+        bad: numbers of cases that have no turn.
+        on_bad: called with a case that cannot be decoded, and why; the next takes its turn.
+            Without it, the error is raised.
     """
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Samples,
         normalization: Normalization,
         *,
         patch: Sequence[int],
@@ -80,116 +78,135 @@ class Patches:
         augment: AugmentConfig,
         wanted: Wanted | None = None,
         seed: int = 0,
+        memory: Memory | None = None,
+        bad: Iterable[int] = (),
+        on_bad: Callable[[int, InputError], None] | None = None,
     ) -> None:
         self.patch, self.core, self.batch = tuple(patch), tuple(core), batch
         self.foreground, self.augment, self.wanted = foreground, augment, wanted or Wanted()
         self.generator = torch.Generator().manual_seed(seed)
-        self._cases = [self._prepare(sample, normalization) for sample in samples]
-        self._turn: list[int] = []
+        self._count, self._seed, self._turns = len(samples), seed, 0
+        self._bad, self._on_bad = set(bad), on_bad
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+        def make(index: int) -> Prepared:
+            chosen = _mixed(seed, _CASE, index)
+            return prepare(samples[index], normalization, self.wanted, seed=chosen)
+
+        self._cache = Cache(make, self._count, memory or Memory())
 
     def draw(self) -> Batch:
         """Draw the next batch; every case has its turn before one comes twice."""
         images, labels, weights = [], [], []
         for _ in range(self.batch):
-            case = self._cases[self._next()]
+            case = self._next()
             field = sample_field(self.augment, self.patch, self.generator)
             centre = self._centre(case).view(-1, *[1] * len(self.patch))
             soft = warp(case.soft, field + centre, "linear")
-            hard = warp(case.hard, _core(field, self.core) + centre, "nearest")
+            labels.append(copied(case.hard, _core(field, self.core) + centre))
             images.append(soft[: case.channels])
-            labels.append(hard[0])
             if self.wanted.border:
                 weights.append(_core(soft[case.channels :], self.core)[0])
-        truth = torch.stack(labels).round().long()
+        truth = torch.stack(labels).long()
         return Batch(
             images=change_intensity(self.augment, torch.stack(images), self.generator),
             labels=truth,
             weights=torch.stack(weights) if weights else None,
-            skeleton=_tubes(truth, self.wanted),
-            distance=_distances(truth, self.wanted),
+            skeleton=tubes(truth, self.wanted),
+            distance=distance_maps(truth, self.wanted),
         )
 
     def state(self) -> Tensor:
-        """Everything that decides the coming batches: the generator, then the cases still due."""
-        due = torch.tensor([len(self._turn), *self._turn], dtype=torch.int64).view(torch.uint8)
-        return torch.cat([due, self.generator.get_state()])
+        """Everything that decides the coming batches: how many turns there were, the generator."""
+        turns = torch.tensor([self._turns], dtype=torch.int64).view(torch.uint8)
+        return torch.cat([turns, self.generator.get_state()])
 
     def restore(self, state: Tensor) -> None:
         """Continue exactly where `state` was taken."""
-        count = int(state[:8].view(torch.int64))
-        end = 8 * (count + 1)
-        self._turn = state[8:end].clone().view(torch.int64).tolist()
-        self.generator.set_state(state[end:].clone())
+        self._turns = int(state[:8].clone().view(torch.int64))
+        self.generator.set_state(state[8:].clone())
 
-    def _next(self) -> int:
-        if not self._turn:
-            self._turn = torch.randperm(len(self._cases), generator=self.generator).tolist()
-        return self._turn.pop()
+    def seen(self) -> list[int]:
+        """Give the numbers of the cases that have had a turn, in their own order."""
+        first = self._order(0)[: self._turns]
+        return sorted(index for index in first if index not in self._bad)
 
-    def _centre(self, case: _Case) -> Tensor:
-        space = torch.tensor(case.soft.shape[1:], dtype=torch.float32)
-        half = (torch.tensor(self.core, dtype=torch.float32) - 1) / 2
-        low, high = (
-            torch.minimum(half, (space - 1) / 2),
-            torch.maximum(space - 1 - half, (space - 1) / 2),
-        )
+    def _next(self) -> Prepared:
+        while True:
+            index = self._turn(self._turns)
+            self._turns += 1
+            if index in self._bad:
+                continue
+            try:
+                return self._cache.take(index, self._coming())
+            except InputError as error:
+                if self._on_bad is None:
+                    raise
+                self._bad.add(index)
+                self._on_bad(index, error)
+                if len(self._bad) == self._count:
+                    raise
+
+    def _coming(self) -> Iterator[int]:
+        """Name the cases whose turn comes, this round's and the next's."""
+        for turn in range(self._turns, self._turns + self._count):
+            index = self._turn(turn)
+            if index not in self._bad:
+                yield index
+
+    def _turn(self, turn: int) -> int:
+        return self._order(turn // self._count)[turn % self._count]
+
+    def _shuffled(self, number: int) -> list[int]:
+        """Give the order of a round; it depends on the seed alone, so that it is known ahead."""
+        chance = torch.Generator().manual_seed(_mixed(self._seed, _ROUND, number))
+        order: list[int] = torch.randperm(self._count, generator=chance).tolist()
+        return order
+
+    def _centre(self, case: Prepared) -> Tensor:
+        shape = case.hard.shape
+        middle = [(n - 1) / 2 for n in shape]
         if not len(case.everywhere):
-            return (space - 1) / 2
+            return torch.tensor(middle)
         positions = case.everywhere
-        if len(case.positions) and float(self._uniform()) < self.foreground:
-            positions = case.positions
+        if len(case.foreground) and float(self._uniform()) < self.foreground:
+            positions = case.foreground
         row = int(torch.randint(len(positions), (), generator=self.generator))
-        jitter = torch.rand(len(space), generator=self.generator) - 0.5
-        return torch.clamp(positions[row] + jitter * half, low, high)
+        jitter: list[float] = (torch.rand(len(shape), generator=self.generator) - 0.5).tolist()
+        flat, centre = int(positions[row]), list[float]()
+        for axis in reversed(range(len(shape))):
+            flat, at = divmod(flat, shape[axis])
+            half = (self.core[axis] - 1) / 2
+            low = min(half, middle[axis])
+            high = max(shape[axis] - 1 - half, middle[axis])
+            centre.append(min(max(at + jitter[axis] * half, low), high))
+        return torch.tensor(centre[::-1])
 
     def _uniform(self) -> Tensor:
         return torch.rand((), generator=self.generator)
 
-    def _prepare(self, sample: Sample, normalization: Normalization) -> _Case:
-        soft = [normalization.apply(sample.image)]
-        sample = _parted(sample, self.wanted)
-        if self.wanted.border:
-            soft.append(_border(sample, self.wanted.border)[None])
-        return _Case(
-            channels=len(soft[0]),
-            soft=torch.from_numpy(np.concatenate(soft)),
-            hard=torch.from_numpy(sample.labels.astype(np.float32))[None],
-            positions=self._positions((sample.labels > 0) & sample.fov),
-            everywhere=self._positions(sample.fov & (sample.labels >= 0)),
-        )
 
-    def _positions(self, mask: NDArray[np.bool_]) -> Tensor:
-        flat = np.flatnonzero(mask)
-        if not len(flat):
-            return torch.zeros(0, mask.ndim)
-        pick = torch.randint(len(flat), (min(len(flat), _POSITIONS),), generator=self.generator)
-        index = np.unravel_index(flat[pick.numpy()], mask.shape)
-        return torch.from_numpy(np.stack(index, axis=1).astype(np.float32))
+def copied(labels: Tensor, where: Tensor) -> Tensor:
+    """Read (*space) at the pixels nearest to (ndim, *patch), mirrored outside; gives (*patch).
+
+    As `warp` in its nearest mode, for integers as they are: a whole volume of small integers need
+    not become floats to have a patch read from it.
+    """
+    kind = torch.int32 if labels.numel() < 2**31 else torch.int64
+    flat = torch.zeros(where.shape[1:], dtype=kind)
+    for at, n in zip(where, labels.shape, strict=True):
+        last = n - 1
+        at = at.abs()
+        if float(at.max()) > 2 * last:  # mirrored more than once
+            at = torch.remainder(at, max(2 * last, 1))
+        at = at.sub_(last).abs_().neg_().add_(last)
+        flat = flat.mul_(n).add_(at.round_().clamp_(0, last).to(kind))
+    return labels.flatten().index_select(0, flat.flatten()).view(flat.shape)
 
 
-def whole(sample: Sample, normalization: Normalization, wanted: Wanted) -> Batch:
-    """Give a whole case as a batch of one, unaugmented: what validation is measured on."""
-    sample = _parted(sample, wanted)
-    labels = torch.from_numpy(sample.labels.astype(np.int64))[None]
-    weights = torch.from_numpy(_border(sample, wanted.border))[None] if wanted.border else None
-    return Batch(
-        images=torch.from_numpy(normalization.apply(sample.image))[None],
-        labels=labels,
-        weights=weights,
-        skeleton=_tubes(labels, wanted),
-        distance=_distances(labels, wanted),
-    )
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A decoded case: what is interpolated, what is copied, and where patches may centre."""
-
-    channels: int
-    soft: Tensor
-    hard: Tensor
-    positions: Tensor
-    everywhere: Tensor
+def _mixed(*numbers: int) -> int:
+    """Make one seed of several numbers, so that neighbours have nothing in common."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _core(arrays: Tensor, core: Sequence[int]) -> Tensor:
@@ -197,35 +214,3 @@ def _core(arrays: Tensor, core: Sequence[int]) -> Tensor:
     for axis, n in enumerate(core, start=1):
         arrays = arrays.narrow(axis, (arrays.shape[axis] - n) // 2, n)
     return arrays
-
-
-def _parted(sample: Sample, wanted: Wanted) -> Sample:
-    """Open a gap between touching objects where border weights are to keep them apart."""
-    if not wanted.border or sample.instances is None:
-        return sample
-    parted = part_touching(sample.instances)
-    labels = np.where((sample.instances > 0) & (parted == 0), 0, sample.labels)
-    return replace(sample, instances=parted, labels=labels.astype(np.int16))
-
-
-def _border(sample: Sample, border: tuple[float, float]) -> NDArray[np.float32]:
-    """Border weight map of a case; touching objects need ids, else connected pieces serve."""
-    objects = sample.instances
-    if objects is None:
-        objects = label_objects(sample.labels > 0)
-    return border_weights(objects, *border)
-
-
-def _tubes(labels: Tensor, wanted: Wanted) -> Tensor | None:
-    # On the augmented patch, as Kirchhoff 2024 does: a warped skeleton would be torn or thick.
-    if wanted.tube is None:
-        return None
-    return torch.from_numpy(np.stack([skeleton(one.numpy(), wanted.tube) for one in labels]))
-
-
-def _distances(labels: Tensor, wanted: Wanted) -> Tensor | None:
-    if not wanted.distance:
-        return None
-    classes = range(1, wanted.distance + 1)
-    maps = [np.stack([distances(one.numpy() == k) for k in classes]) for one in labels]
-    return torch.from_numpy(np.stack(maps))

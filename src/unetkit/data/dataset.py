@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from unetkit.data.case import Case
-from unetkit.data.layout import Report, Split, find_layout
-from unetkit.data.task import Meaning, Task, recognise, to_classes
+from unetkit.data.drawings import meaning_of_drawings
+from unetkit.data.labels import read_classes, read_fov
+from unetkit.data.layout import Layout, Report, Split, find_layout
+from unetkit.data.legend import Legend, find_legend
+from unetkit.data.picture import measured_nothing, read_picture
+from unetkit.data.survey import Look, survey
+from unetkit.data.task import Meaning, Task, recognise
 from unetkit.errors import InputError
-from unetkit.image import read_image, read_labels, read_shape
 
 __all__ = ["Case", "Dataset", "Sample", "Task", "read_dataset"]
 
@@ -25,8 +31,9 @@ class Sample:
 
     Attributes:
         id: that of the case.
-        image: (c, *space) float32, intensities as in the file.
-        labels: (*space) int16 class index, −1 where it does not count (everywhere, without mask).
+        image: (c, *space) float32, intensities as in the file; NaN where nothing was measured.
+        labels: (*space) int16 class index, −1 where it does not count: where the mask says so,
+            where no channel was measured, and everywhere without a mask.
         instances: (*space) int32 object ids with 0 for none, or None for semantic masks.
         fov: (*space) bool, true inside the field of view.
         observer: (*space) int16, the labels of the second annotator, or None.
@@ -55,6 +62,8 @@ class Dataset:
         task: what is to be learnt.
         split: ids by name. Where `train` is there, `val` is too; neither is ever empty. Names
             other than train, val and test are lists that the user keeps apart.
+        stated: the set itself says what is for testing; else that was drawn at random.
+        looks: what the files of each case showed, by id.
     """
 
     root: Path
@@ -62,6 +71,8 @@ class Dataset:
     cases: tuple[Case, ...]
     task: Task
     split: Split
+    stated: bool = False
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
     def select(self, name: str) -> list[Case]:
         """Give the cases of a split.
@@ -85,21 +96,25 @@ class Dataset:
         Raises:
             InputError: a file is unreadable, sizes differ, or the mask holds unexpected values.
         """
-        picture = read_image(case.image)
+        picture = read_picture(case)
         problem = _mismatch(case.image, picture.data.shape, self.task.channels, self.task.ndim)
         if problem:
             raise problem
         space = picture.data.shape[1:]
-        labels, instances = self._labels(case.mask, space)
-        observer = self._labels(case.observer, space)[0] if case.observer else None
-        fov = np.ones(space, bool)
-        if case.fov:
-            raw = _fitting(case.fov, space, "field of view")
-            # Half of the largest value, so that a field of view saved as JPEG has a clean edge.
-            fov = raw > raw.max() / 2
+        labels, instances = self._labels(case, space)
+        observer = None
+        if case.observer:
+            observer = read_classes(case.observer, None, self.task, space)[0]
+        fov = read_fov(case.fov, space) if case.fov else np.ones(space, bool)
+        void = measured_nothing(picture)
+        if void is not None:
+            labels[void], fov[void] = -1, False
+            for other in (instances, observer):
+                if other is not None:
+                    other[void] = 0 if other is instances else -1
         return Sample(
             id=case.id,
-            image=picture.data.astype(np.float32),
+            image=picture.intensities(),
             labels=labels,
             instances=instances,
             fov=fov,
@@ -108,10 +123,10 @@ class Dataset:
             path=case.image,
         )
 
-    def _labels(self, path: Path | None, space: tuple[int, ...]) -> tuple[Any, Any]:
-        if path is None:
+    def _labels(self, case: Case, space: tuple[int, ...]) -> tuple[Any, Any]:
+        if case.mask is None:
             return np.full(space, -1, np.int16), None
-        return to_classes(_fitting(path, space, "mask"), self.task, path)
+        return read_classes(case.mask, case.drawing, self.task, space)
 
 
 def read_dataset(
@@ -120,13 +135,15 @@ def read_dataset(
     seed: int = 0,
     masks: Literal["required", "optional"] = "required",
     on_problem: Report | None = None,
+    cache: Path | None = None,
+    pixels: bool = False,
+    on_case: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Recognise a set of images and masks and what is to be learnt from it.
 
-    Known are `images/` (`imgs/`) with `masks/` (`labels/`, `annotations/`), paired by name, with
-    optional `fov/`, `masks2/`, `classes.json` (value → name; a name with "ignore" in it does not
-    count) and `split.json`; and the same in `train/`, `val/` and `test/`. All masks are read
-    once, of the images only the headers.
+    The layouts known are listed in `unetkit.data.layout`, the kinds of labels in
+    `unetkit.data.labels`; a `dataset.yaml` in the folder settles anything by hand. All masks are
+    read once, of the images only the headers; with a cache, only of files that have changed.
 
     Args:
         path: the folder.
@@ -134,6 +151,9 @@ def read_dataset(
         masks: "optional" accepts images without masks.
         on_problem: called with every problem that leaves something to go on with, and the cases
             at fault are left out; without it, the first problem is raised.
+        cache: a folder for what was seen of each file, kept by the folder of the set.
+        pixels: decode all images too and look at them, as `check` does.
+        on_case: called with cases looked at and cases in all.
 
     Raises:
         InputError: what is wrong, where, and how to mend it.
@@ -141,54 +161,53 @@ def read_dataset(
     root = Path(path)
     report = on_problem or _raise
     layout = find_layout(root, seed=seed, required=masks == "required", report=report)
-    channels, ndim, bad = _measure(layout.cases, report)
-    sentence, meaning = layout.sentence, Meaning("semantic", (), (), (), "no masks")
-    drawn = [case.mask for case in layout.cases if case.mask and case.image not in bad]
-    if drawn:
-        meaning, unfit = recognise(drawn, root / "classes.json", report)
-        bad |= unfit
-    cases = tuple(c for c in layout.cases if c.image not in bad and c.mask not in bad)
+    stored = cache / "surveys" / f"{_name(root)}.json" if cache else None
+    looks = survey(layout.cases, pixels=pixels, cache=stored, on_case=on_case)
+    channels, ndim, bad = _sift(layout.cases, looks, report)
+    meaning, unfit = _meaning(root, layout, looks, bad, report)
+    cases = tuple(c for c in layout.cases if c.id not in bad and c.mask not in unfit)
     if not cases:
         raise InputError("no case is left without a problem", where=root)
     ids = {case.id for case in cases}
     split = {name: tuple(i for i in part if i in ids) for name, part in layout.split.items()}
+    sentence = layout.sentence
     if len(cases) < len(layout.cases):
         sentence += f"; {len(layout.cases) - len(cases)} cases left out"
     return Dataset(
         root=root,
         layout=f"{sentence}; {meaning.sentence}",
         cases=cases,
-        task=Task(
-            classes=meaning.classes,
-            kind=meaning.kind,
-            values=meaning.values,
-            ignore=meaning.ignore,
-            channels=channels,
-            ndim=ndim,
-        ),
+        task=meaning.task(channels, ndim),
         split={name: part for name, part in split.items() if part},
+        stated=layout.stated,
+        looks={case.id: looks[case.id] for case in cases},
     )
 
 
-def _measure(cases: tuple[Case, ...], report: Report) -> tuple[int, int, set[Path]]:
-    """Give the channels and axes that most images have, and the images that differ."""
-    shapes: dict[Path, tuple[int, ...]] = {}
-    bad: set[Path] = set()
-    for case in cases:
-        try:
-            shapes[case.image] = read_shape(case.image)
-        except InputError as error:
-            report(error)
-            bad.add(case.image)
-    if not shapes:
-        raise InputError("none of the images can be read", where=cases[0].image.parent)
-    usual = Counter((shape[0], len(shape) - 1) for shape in shapes.values())
+def _sift(
+    cases: tuple[Case, ...], looks: Mapping[str, Look], report: Report
+) -> tuple[int, int, set[str]]:
+    """Give the channels and axes that most images have, and the cases at fault, each reported."""
+    faulty = [looks[case.id] for case in cases if looks[case.id].faults]
+    shapes = [look.shape for look in looks.values() if look.shape]
+    if not shapes or len(faulty) == len(cases):
+        first = faulty[0].faults[0]
+        raise InputError(
+            f"{first.what} (as in {len(faulty) - 1} more of {len(cases)} cases, something is wrong)"
+            if len(faulty) > 1
+            else first.what,
+            where=first.where,
+            cure=first.cure,
+        )
+    usual = Counter((shape[0], len(shape) - 1) for shape in shapes)
     channels, ndim = max(usual, key=lambda key: usual[key])
-    for path, shape in shapes.items():
-        problem = _mismatch(path, shape, channels, ndim)
-        if problem:
-            report(problem)
-            bad.add(path)
+    bad = set[str]()
+    for case in cases:
+        look = looks[case.id]
+        problem = _mismatch(case.image, look.shape, channels, ndim) if look.shape else None
+        for fault in [problem] if problem else look.faults:
+            report(fault)
+            bad.add(case.id)
     return channels, ndim, bad
 
 
@@ -208,22 +227,24 @@ def _mismatch(path: Path, shape: tuple[int, ...], channels: int, ndim: int) -> I
     return None
 
 
-def _fitting(path: Path, space: tuple[int, ...], what: str) -> npt.NDArray[Any]:
-    raw = read_labels(path)
-    if raw.shape != space:
-        turned = raw.shape == (*space[:-2], space[-1], space[-2])
-        axes = "z, y, x" if len(space) > 2 else "y, x"
-        cure = f"make the {what} of the size of the image; resize it by nearest neighbour only"
-        raise InputError(
-            f"the {what} is {_size(raw.shape)} and its image {_size(space)} ({axes})",
-            where=path,
-            cure="it looks transposed: exchange its axes" if turned else cure,
-        )
-    return raw
+def _meaning(
+    root: Path, layout: Layout, looks: Mapping[str, Look], bad: set[str], report: Report
+) -> tuple[Meaning, set[Path]]:
+    """Say what the masks mean, and which of them do not fit."""
+    drawn = [case for case in layout.cases if case.mask and case.id not in bad]
+    if not drawn:
+        return Meaning("semantic", (), (), (), "no masks"), set()
+    drawings = [case.drawing for case in drawn if case.drawing]
+    if len(drawings) == len(drawn):
+        return meaning_of_drawings(drawings), set()
+    legend: Legend | None = layout.legend or find_legend(root)
+    seen = [counted for case in drawn if (counted := looks[case.id].counted)]
+    return recognise(seen, legend, report)
 
 
-def _size(space: tuple[int, ...]) -> str:
-    return " × ".join(map(str, space))
+def _name(root: Path) -> str:
+    """Name a folder of this computer in few letters."""
+    return hashlib.blake2b(str(root.resolve()).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _raise(error: InputError) -> None:

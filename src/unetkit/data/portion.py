@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,11 +10,10 @@ from itertools import pairwise
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from unetkit.data.dataset import Dataset
-from unetkit.data.layout import shuffled
+from unetkit.data.layout import read_groups, series, shuffled
 from unetkit.errors import InputError
 
 _VAL = 0.15  # share of a fold's cases that is kept for validation
-_SEQUENCE = re.compile(r"(.+?)[_-](?:t|frame|slice|z|f|s)?\d+")  # 01_t003, brain7_slice_12
 
 
 class PortionConfig(BaseModel):
@@ -70,30 +68,18 @@ def portion(dataset: Dataset, config: PortionConfig, seed: int = 0) -> Dataset:
 def groups(dataset: Dataset) -> dict[str, str] | None:
     """Say which cases belong together: case → group, or None where every case stands alone.
 
-    Read from `groups.json` beside `images/` (case → group); else recognised by names such as
-    `01_t003` or `brain7_slice_12`, if there are at least two series of at least two cases.
+    As the layout knows them (`Case.group`); else read from `groups.json` beside `images/` (case →
+    group); else recognised by names such as `01_t003` or `brain7_slice_12`, if there are at least
+    two series of at least two cases. Where only some cases have a group, each other stands alone.
 
     Raises:
         InputError: `groups.json` is damaged, or leaves a case out.
     """
+    if any(case.group for case in dataset.cases):
+        return {case.id: case.group or f"{case.id} alone" for case in dataset.cases}
     ids = [case.id for case in dataset.cases]
     path = dataset.root / "groups.json"
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"is no readable JSON ({error})", where=path) from None
-        shape = 'write {"case": "group", …}, one entry per case'
-        if not isinstance(known, dict):
-            raise InputError("is not a table of cases", where=path, cure=shape)
-        missing = [i for i in ids if i not in known]
-        if missing:
-            raise InputError(f"says nothing of {missing[0]}", where=path, cure=shape)
-        return {i: str(known[i]) for i in ids}
-    series = [_SEQUENCE.fullmatch(i) for i in ids]
-    named = {i: match[1] for i, match in zip(ids, series, strict=True) if match}
-    sizes = [list(named.values()).count(name) for name in set(named.values())]
-    return named if len(named) == len(ids) and len(sizes) > 1 and min(sizes) > 1 else None
+    return read_groups(path, ids) if path.is_file() else series(ids)
 
 
 def _fold(dataset: Dataset, folds: int, fold: int) -> dict[str, tuple[str, ...]]:
@@ -112,10 +98,11 @@ def _fold(dataset: Dataset, folds: int, fold: int) -> dict[str, tuple[str, ...]]
             where=dataset.root,
             cure=f"set data.folds to {few}" if len(order) >= 3 else "add cases",
         )
-    size = {name: sum(known[i] == name for i in ids) for name in order}
+    size = Counter(known[i] for i in ids)
     test = blocks[fold]
     start = order.index(test[-1]) + 1
-    behind = [name for name in order[start:] + order[:start] if name not in test]
+    tested = set(test)
+    behind = [name for name in order[start:] + order[:start] if name not in tested]
     val: list[str] = []
     while not val or (
         sum(size[n] for n in val) < _VAL * len(ids) and len(behind) - len(val) > 1

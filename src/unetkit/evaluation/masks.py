@@ -11,16 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.data import Case, Task
-from unetkit.data.task import count_values, to_classes
+from unetkit.data.colours import GREY, colour_name
+from unetkit.data.counted import (
+    Counted,
+    count_mask,
+    in_colours,
+    in_greys,
+    is_coloured,
+    read_coloured,
+    tally,
+)
+from unetkit.data.labels import read_classes
+from unetkit.data.meaning import some
+from unetkit.data.sight import MOST_CLASSES
+from unetkit.data.task import to_classes
 from unetkit.errors import InputError
 from unetkit.evaluation.judge import Mask
-from unetkit.image import read_labels
-from unetkit.image.decoders import decode
-from unetkit.image.names import PILLOW, suffix_of
+from unetkit.image import open_image, read_labels, read_shape
 from unetkit.metrics import objects
 
 THRESHOLD = 0.5
-_MOST_CLASSES = 64  # larger numbers that no legend names are no classes, but ids or damage
 
 
 @dataclass(frozen=True)
@@ -28,16 +38,19 @@ class Seen:
     """The numbers of a set of masks, all files together.
 
     Attributes:
-        values: that occur, in order; of probabilities, those of the files without fractions.
+        values: that occur, in order; of probabilities, those of the files without fractions. Of a
+            file with more than a thousand, the commonest.
         soft: whether these are probabilities.
         fullest: the file with the most values.
         ndim: 2 or 3, of the first file.
+        colours: the values are colours, 65536·red + 256·green + blue.
     """
 
     values: tuple[int, ...]
     soft: bool
     fullest: Path
     ndim: int
+    colours: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,17 @@ class Holding:
 
     Attributes:
         kind: "probabilities"; "two" values, `foreground` one of them, or None if it never occurs;
-            "objects" by number; "classes".
+            "objects" by number; "classes" as in the truth; "indices", the order of the classes
+            where the truth has colours.
         words: the same for people.
+        foreground: see `kind`.
+        colours: the masks are to be read as colours.
     """
 
-    kind: Literal["probabilities", "two", "objects", "classes"]
+    kind: Literal["probabilities", "two", "objects", "classes", "indices"]
     words: str
     foreground: int | None = None
+    colours: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,29 +102,32 @@ def look(paths: Sequence[Path], *, soft: bool = False) -> Seen:
         InputError: one cannot be read; fractions that are no probabilities; or some masks are
             probabilities and others are not.
     """
-    values: set[int] = set()
-    most: dict[Path, int] = {}
-    hard: dict[Path, NDArray[np.int64]] = {}
-    ndim, fractions = 0, False
+    hard: list[Counted] = []
+    fractions = False
     for path in paths:
-        data = _fractions(path) if soft else None
-        if data is None:
-            labels = read_labels(path)
-            hard[path] = count_values(labels)[0]
-            values.update(map(int, hard[path]))
-            most[path] = len(hard[path])
-        else:
+        if soft and _fractions(path) is not None:
             fractions = True
-        ndim = ndim or (labels.ndim if data is None else data.ndim - 1)
-    odd = [path for path, found in hard.items() if fractions and (found[0] < 0 or found[-1] > 1)]
+        else:
+            hard.append(count_mask(path))
+    colours = any(is_coloured(mask) for mask in hard)
+    hard = [in_colours(mask) if colours else in_greys(mask) for mask in hard]
+    odd = [m for m in hard if fractions and (m.values[0] < 0 or m.values[-1] > 1)]
     if odd:
         raise InputError(
-            f"holds whole numbers up to {hard[odd[0]][-1]}, and others of its folder probabilities",
-            where=odd[0],
+            f"holds whole numbers up to {odd[0].values[-1]}, and others of its folder "
+            "probabilities",
+            where=odd[0].path,
             cure="give all predictions in one form",
         )
-    fullest = max(most, key=most.__getitem__, default=paths[0])
-    return Seen(tuple(sorted(values)), fractions, fullest, ndim)
+    values = tuple(tally(hard)[0].tolist())
+    fullest = max(hard, key=lambda mask: len(mask.values)).path if hard else paths[0]
+    return Seen(values, fractions, fullest, axes_of(paths[0]), colours)
+
+
+def axes_of(mask: Path) -> int:
+    """Give the number of spatial axes of a mask, from its header."""
+    with open_image(mask, indices=True) as opened:
+        return len(opened.shape) - 1
 
 
 def understand(seen: Seen, task: Task, *, instances: bool) -> Holding:
@@ -124,24 +144,42 @@ def understand(seen: Seen, task: Task, *, instances: bool) -> Holding:
         how = "the most probable class" if several else f"foreground from {THRESHOLD} on"
         return Holding("probabilities", f"probabilities, {how}")
     if len(task.classes) > 2:
-        return Holding("classes", "class numbers")
+        return _classes(seen, task)
     there = [value for value in seen.values if value >= 0]
     kept = [value for value in there if value not in task.ignore]
     # 255 may be ignored in the truth, and yet be the foreground of masks that hold 0 and 255.
     kept = kept if any(kept) else there
+    show = colour_name if seen.colours else str
     if len(kept) <= 2:
-        words = f"{' and '.join(map(str, kept)) or 'nothing'}, "
+        words = f"{' and '.join(map(show, kept)) or 'nothing'}, "
         top = _foreground(kept, task)
-        return Holding("two", words + f"foreground {'nowhere' if top is None else top}", top)
+        words += f"foreground {'nowhere' if top is None else show(top)}"
+        return Holding("two", words, top, seen.colours)
     if instances or task.kind == "instances":
-        return Holding("objects", "object numbers")
-    shown = ", ".join(map(str, kept[:6])) + (" …" if len(kept) > 6 else "")
+        return Holding("objects", "object numbers", colours=seen.colours)
+    shown = some(kept, colours=seen.colours)
     raise InputError(
         f"the predictions hold {len(kept)} values ({shown}), the truth two",
         where=seen.fullest,
         cure="threshold them; save probabilities as floats from 0 to 1; number classes as the "
         "truth's classes.json does; or add --instances if these are objects",
     )
+
+
+def _classes(seen: Seen, task: Task) -> Holding:
+    if task.colours == seen.colours:
+        return Holding("classes", "class colours" if seen.colours else "class numbers",
+                       colours=seen.colours)  # fmt: skip
+    if seen.colours:
+        raise InputError(
+            "the predictions are in colours, the truth numbers its classes",
+            where=seen.fullest,
+            cure="save them as class numbers, or give classes.json the colours too",
+        )
+    greys = {value * GREY for value in seen.values if value >= 0}
+    if greys <= {*task.values, *task.ignore} or max(seen.values) >= len(task.classes):
+        return Holding("classes", "class colours", colours=True)
+    return Holding("indices", "class numbers in the order of the truth's classes, from 0")
 
 
 def widen(task: Task, values: Sequence[int]) -> Task:
@@ -151,11 +189,16 @@ def widen(task: Task, values: Sequence[int]) -> Task:
     """
     if len(task.classes) == 2:
         return task
+    if task.colours and max(values, default=0) < 256:
+        return task  # these are no colours
     more = {v for v in values if v >= 0} - {*task.values, *task.ignore}
-    if not more or max(more) > _MOST_CLASSES:
+    more -= {number for number, _ in task.also}
+    most = len(more) + len(task.values) if task.colours else max(more, default=0)
+    if not more or most > MOST_CLASSES:
         return task
     names = dict(zip(task.values, task.classes, strict=True))
-    names |= {v: f"class_{v}" if v else "background" for v in more}
+    show = colour_name if task.colours else "class_{}".format
+    names |= {v: show(v) if v else "background" for v in more}
     return task.model_copy(
         update={"values": tuple(sorted(names)), "classes": tuple(names[v] for v in sorted(names))}
     )
@@ -168,19 +211,19 @@ def read_truth(case: Case, task: Task, *, instances: bool) -> Truth:
         InputError: a file cannot be read, sizes differ, or the field of view is empty.
     """
     assert case.mask is not None
-    raw = read_labels(case.mask)
-    labels, ids = to_classes(raw, task, case.mask)
+    space = read_shape(case.image)[1:] if case.drawing else None
+    labels, ids = read_classes(case.mask, case.drawing, task, space)
     if instances and ids is None:
         ids = objects(labels == 1)
-    fov = np.ones(raw.shape, bool)
+    fov = np.ones(labels.shape, bool)
     if case.fov is not None:
-        view = _fitting(read_labels(case.fov), raw.shape, "field of view", case.fov)
+        view = _fitting(read_labels(case.fov), labels.shape, "field of view", case.fov)
         # Half of the largest value, so that a field of view saved as JPEG has a clean edge.
         fov = view > view.max() / 2
         if not fov.any():
             cure = "mark the inside by any value above 0"
             raise InputError("the field of view is empty", where=case.fov, cure=cure)
-    spacing, scale = _scale(case, raw.ndim)
+    spacing, scale = _scale(case, labels.ndim)
     return Truth(labels, ids if instances else None, fov, spacing, scale)
 
 
@@ -203,7 +246,10 @@ def read_answer(
         soft = _probabilities(path, space, len(task.classes))
         labels = soft.argmax(0) if len(task.classes) > 2 else soft[-1] >= THRESHOLD
         return Mask(labels, soft, objects(labels) if instances else None)
-    raw = _fitting(read_labels(path), space, "prediction", path)
+    raw = read_coloured(path) if holding.colours else read_labels(path)
+    raw = _fitting(raw, space, "prediction", path)
+    if holding.kind == "indices":
+        return Mask(raw.astype(np.int16))
     if holding.kind == "classes":
         return Mask(to_classes(raw, task, path)[0])
     if holding.kind == "objects":
@@ -214,8 +260,8 @@ def read_answer(
 
 
 def _foreground(values: Sequence[int], task: Task) -> int | None:
-    if len(values) == 1 and len(task.values) == 2 and values[0] in task.values:
-        return values[0] if values[0] == task.values[1] else None
+    if len(task.values) == 2 and values and set(values) <= set(task.values):
+        return task.values[1] if task.values[1] in values else None
     return values[-1] if values and values[-1] else None
 
 
@@ -225,10 +271,11 @@ def _fractions(path: Path) -> NDArray[Any] | None:
     Raises:
         InputError: the fractions are no probabilities.
     """
-    if suffix_of(path) in PILLOW:
-        return None
-    data, _, _ = decode(path, indices=True, header=False)
-    if data.dtype.kind != "f" or (data == np.floor(data)).all():
+    with open_image(path, indices=True) as opened:
+        if opened.dtype.kind != "f":
+            return None
+        data = opened.read(tuple(slice(0, size) for size in opened.shape[1:]))
+    if (data == np.floor(data)).all():
         return None
     if not (data.min() >= 0 and data.max() <= 1):  # nan is neither
         raise InputError(
@@ -243,7 +290,8 @@ def _fractions(path: Path) -> NDArray[Any] | None:
 def _probabilities(path: Path, space: tuple[int, ...], classes: int) -> NDArray[Any]:
     """Read (k, *space); the size of the truth tells channels from slices and pages."""
     for indices in (True, False):
-        data, _, _ = decode(path, indices=indices, header=False)
+        with open_image(path, indices=indices) as opened:
+            data = opened.read(tuple(slice(0, size) for size in opened.shape[1:]))
         for soft in (data, data[None], data[0] if len(data) == 1 else data):
             if soft.shape[1:] == space:
                 return _of_classes(soft, classes, path)
@@ -284,8 +332,9 @@ def _size(space: tuple[int, ...]) -> str:
 def _scale(case: Case, ndim: int) -> tuple[tuple[float, ...], Path]:
     """Give the spacing of the image, or of the mask where the image's file says none."""
     assert case.mask is not None
-    for path in dict.fromkeys((case.image, case.mask)):
-        _, spacing, _ = decode(path, indices=path == case.mask, header=True)
+    for path in dict.fromkeys((case.image, *(() if case.drawing else (case.mask,)))):
+        with open_image(path, indices=path == case.mask) as opened:
+            spacing = opened.spacing
         if len(spacing) == ndim and any(size != 1 for size in spacing):
             return spacing, path
     return (1.0,) * ndim, case.image

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unetkit.data import Case, Dataset, Task, read_dataset
+from unetkit.data import Case, Task, read_dataset
+from unetkit.data.counted import is_coloured
 from unetkit.data.layout import bare, by_name, holds_dataset
-from unetkit.data.task import Meaning, recognise
+from unetkit.data.legend import find_legend
+from unetkit.data.task import Meaning, count_mask, recognise
 from unetkit.errors import InputError
-from unetkit.evaluation.masks import look
+from unetkit.evaluation.masks import axes_of
 from unetkit.image import is_image, list_images, stem
 
-_LEGEND = "classes.json"
+# Names that nobody gave.
+_UNNAMED = re.compile(r"background|foreground|object|class_\d+|#[0-9A-F]{6}")
 _OBJECTS = "masks number their objects"
 
 
@@ -104,44 +108,37 @@ def _from_dataset(
 ) -> tuple[Pairs, list[str], Collection[str]]:
     dataset = read_dataset(root)
     if split is None:
-        split = "test" if "test" in dataset.split and _is_stated(dataset) else "all"
+        split = "test" if "test" in dataset.split and dataset.stated else "all"
     everything = split == "all" and "all" not in dataset.split
     cases = dataset.cases if everything else tuple(dataset.select(split))
     # A set in parts may tell two pictures of one name apart; predictions know only the name.
     names = [stem(case.image) for case in cases]
     names = names if len(set(names)) == len(names) else [case.id for case in cases]
-    legend = (root / _LEGEND).is_file()
+    named = not all(_UNNAMED.fullmatch(name) for name in dataset.task.classes)
+    named = named or any(case.drawing and len(case.drawing.classes) > 1 for case in cases)
     holds = dataset.layout.rpartition("; ")[2]
-    pairs = Pairs(root.resolve().name, split, "masks", holds, legend, dataset.task, cases)
+    pairs = Pairs(root.resolve().name, split, "masks", holds, named, dataset.task, cases)
     known = {*names, *(stem(case.image) for case in dataset.cases)}
     return _of_objects(pairs, root) if instances else pairs, names, known
-
-
-def _is_stated(dataset: Dataset) -> bool:
-    """Tell a split that the set states from one that was drawn because it states none."""
-    listed = (dataset.root / "split.json").is_file()
-    return listed or any(case.image.parent.parent != dataset.root for case in dataset.cases)
 
 
 def _from_masks(truth: Path, named: dict[str, Path], instances: bool) -> Pairs:
     masks = list(named.values())
     folder = truth if truth.is_dir() else masks[0].parent
-    places = (folder / _LEGEND, folder.parent / _LEGEND)
-    legend = next((place for place in places if place.is_file()), None)
-    seen = look(masks)
-    below = tuple(value for value in seen.values if value < 0)
-    if legend is None and not any(value > 0 for value in seen.values):
+    legend = find_legend(folder, folder.parent)
+    counted = [count_mask(mask) for mask in masks]
+    values = {value for mask in counted for value in mask.values.tolist()}
+    below = tuple(sorted(value for value in values if value < 0))
+    if legend is None and not any(value > 0 for value in values):
         classes = ("background", "foreground")
         meaning = Meaning("semantic", classes, (0, 1), below, "masks are empty")
-    elif legend is None and instances and len(seen.values) - len(below) > 2:
+    elif legend is None and instances and len(values) - len(below) > 2:
         classes = ("background", "object")
-        meaning = Meaning("instances", classes, (0,), below, _OBJECTS)
+        colours = any(is_coloured(mask) for mask in counted)
+        meaning = Meaning("instances", classes, (0,), below, _OBJECTS, colours=colours)
     else:
-        meaning, _ = recognise(masks, legend or places[0], _raise)
-    task = Task(
-        classes=meaning.classes, kind=meaning.kind, values=meaning.values, ignore=meaning.ignore,
-        channels=1, ndim=seen.ndim,
-    )  # fmt: skip
+        meaning, _ = recognise(counted, legend, _raise)
+    task = meaning.task(1, axes_of(masks[0]))
     pairs = Pairs(
         title(truth), "all", folder.resolve().name, meaning.sentence, legend is not None, task,
         tuple(Case(name, mask, mask) for name, mask in named.items()),

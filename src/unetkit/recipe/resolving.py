@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unetkit.data import Fingerprint
+from unetkit.data.batches import Wanted, prepared_bytes
+from unetkit.data.cache import keepable
 from unetkit.errors import InputError
 from unetkit.network import NetworkConfig
 from unetkit.recipe.sections import Recipe, TrainConfig
 
 Reasons = list[tuple[str, str, str]]
+
+_JUDGED = 200  # validation cases: enough to choose a checkpoint by
+_STEPS = (100, 1000)  # per epoch: a validation is worth its time, and a run has several
+MEASURED = 1000  # cases whose mean and deviation stand for a set's
 
 
 def resolve(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, Reasons]:
@@ -24,6 +30,7 @@ def resolve(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, Reasons]:
     reasons: Reasons = []
     network = _resolve_network(recipe.network, data, reasons)
     train = _resolve_train(recipe.train, network, data, reasons)
+    train = _resolve_cases(train, recipe, data, reasons)
     tile, largest = recipe.predict.tile, data.largest
     if tile is not None:  # better now than after the training
         require = network.footprint.require_tile
@@ -33,9 +40,6 @@ def resolve(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, Reasons]:
     losses = [name if term.weight == 1 else f"{term.weight:g} {name}" for name, term in terms]
     reasons.append(("loss", " + ".join(losses), f"recipe {recipe.name}"))
     return resolved, reasons
-
-
-# What pydantic puts between the keys: which branch of a union it tried, which validator it ran.
 
 
 def _resolve_network(network: NetworkConfig, data: Fingerprint, reasons: Reasons) -> NetworkConfig:
@@ -96,15 +100,46 @@ def _resolve_train(
     steps = train.steps
     if steps is None:
         pixels = data.cases.get("train", 1) * _product(data.median)
-        steps = max(100, -(-pixels // (train.batch * _product(footprint.shrink(patch)))))
-        reasons.append(
-            ("steps per epoch", str(steps), "every training pixel about once, at least 100")
-        )
+        once = -(-pixels // (train.batch * _product(footprint.shrink(patch))))
+        least, most = _STEPS
+        steps, why = max(least, once), f"every training pixel about once, at least {least}"
+        if train.epochs is None and steps > most:
+            steps = most
+            why = f"every training pixel about once takes {once}; validated more often"
+        reasons.append(("steps per epoch", str(steps), why))
     ends = [_counted(train.epochs, "epoch")] if train.epochs else []
     ends += [_counted(train.minutes, "minute")] if train.minutes else []
     why = "the first to be reached ends the run" if len(ends) > 1 else "set in the recipe"
     reasons.append(("schedule", " or ".join(ends), why))
     return train.model_copy(update={"patch": tuple(patch), "steps": steps})
+
+
+def _resolve_cases(
+    train: TrainConfig, recipe: Recipe, data: Fingerprint, reasons: Reasons
+) -> TrainConfig:
+    """Say how many cases are judged, and how many fit into memory."""
+    count = data.cases.get("val", 0)
+    judged = train.val_cases
+    if count:
+        judged = min(judged or _JUDGED, count)
+        shown = _counted(count, "case")
+        if judged < count:
+            shown = f"{judged} of {shown}"
+        why = "evenly spread over val" if judged < count else "all of val, after each epoch"
+        reasons.append(("judged", shown, why))
+    if recipe.normalize == "dataset" and data.cases.get("train", 0) > MEASURED:
+        why = f"mean and deviation of {MEASURED} training cases, evenly spread"
+        reasons.append(("normalisation", "dataset", why))
+    border = recipe.loss.cross_entropy.border if recipe.loss.cross_entropy else None
+    wanted = Wanted(border=(border.w0, border.sigma) if border else None)
+    size = prepared_bytes(data.median, data.channels, wanted)
+    total = data.cases.get("train", 0) + (judged or 0)
+    fit = int(keepable(train.cache * 2**30) // size)
+    why = (
+        f"all {total} cases fit" if fit >= total else f"about {fit} of {total} cases fit at a time"
+    )
+    reasons.append(("cache", f"{train.cache:g} GiB", why))
+    return train.model_copy(update={"val_cases": judged or train.val_cases})
 
 
 def _size(

@@ -62,9 +62,13 @@ class TrainConfig(BaseModel):
         batch: patches per step.
         patch: size of the network's input, as one number or per axis; `null` chooses.
         steps: steps per epoch; `null` takes as many as show every training pixel about once, at
-            least 100.
+            least 100, and at most 1000 where only `minutes` end the run.
         foreground: share of patches centred on a foreground pixel.
         select: the checkpoint that is kept: highest validation "dice", or lowest "loss".
+        val_cases: cases judged after each epoch, evenly spread over `val`; `null` takes all of up
+            to 200, else 200.
+        cache: GiB of decoded cases kept in memory; what does not fit is decoded again whenever its
+            turn comes. The result does not depend on it.
         ema: decay of the moving average of the weights that is validated and kept; 0 is off.
         clip: largest norm of the gradient; `null` is off.
         early_stop: end after so many epochs without a better checkpoint; `null` is off.
@@ -81,6 +85,8 @@ class TrainConfig(BaseModel):
     steps: int | None = Field(None, ge=1)
     foreground: float = Field(0.5, ge=0, le=1)
     select: Literal["dice", "loss"] = "dice"
+    val_cases: int | None = Field(None, ge=1)
+    cache: float = Field(4.0, gt=0)
     ema: float = Field(0.99, ge=0, lt=1)
     clip: float | None = Field(1.0, gt=0)
     early_stop: int | None = Field(None, ge=1)

@@ -50,7 +50,8 @@ def write_report(
     targets: list[Shown] = []
     augmented: list[Shown] = []
     metrics, environment = _json(run / "metrics.json"), _json(run / "environment.json")
-    dataset = _dataset(data, environment, notes)
+    bad: list[InputError] = []
+    dataset = _dataset(data, environment, notes, bad.append)
     if dataset is not None:
         split = metrics.get("protocol", {}).get("split", "val")
         if split not in dataset.split:
@@ -58,7 +59,11 @@ def write_report(
         cases = dataset.select(split)[:_CASES] if split in dataset.split else []
         scores = {str(row["id"]): row for row in metrics.get("per_image", [])}
         for done, case in enumerate(cases, start=1):
-            sample = dataset.load(case)
+            try:
+                sample = dataset.load(case)
+            except InputError as error:
+                bad.append(error)
+                continue
             answer = segmenter(sample.image)
             cut = _slice(sample.labels)
             row = {k: v for k, v in scores.get(case.id, {}).items() if k != "id" and v is not None}
@@ -78,9 +83,16 @@ def write_report(
             if on_case is not None:
                 on_case(done, len(cases))
         if "train" in dataset.split:
-            first = dataset.load(dataset.select("train")[0])
-            targets = [_targets(first, recipe)]
-            augmented = _augmented(first, recipe, segmenter.card.normalization)
+            first = _first(dataset, bad.append)
+            if first is not None:
+                targets = [_targets(first, recipe)]
+                augmented = _augmented(first, recipe, segmenter.card.normalization)
+    skipped = run / "skipped.csv"
+    if skipped.is_file():
+        rows = len(skipped.read_text(encoding="utf-8").splitlines()) - 1
+        notes.append(f"{rows} files were left out of the training; skipped.csv lists them.")
+    if bad:
+        notes.append(f"{len(bad)} files cannot be used and are left out, the first: {bad[0]}.")
     names = segmenter.card.task.classes
     return compose(
         path or run / "report.html",
@@ -96,21 +108,34 @@ def write_report(
 
 
 def _dataset(
-    data: str | Path | Dataset | None, environment: dict[str, Any], notes: list[str]
+    data: str | Path | Dataset | None,
+    environment: dict[str, Any],
+    notes: list[str],
+    report: Callable[[InputError], None],
 ) -> Dataset | None:
     if isinstance(data, Dataset):
         return data
     if data is not None:
-        return read_dataset(data)
+        return read_dataset(data, on_problem=report)
     place = environment.get("data")
     if not place or not Path(place).is_dir():
         notes.append("The data is not where it was when this was trained: no cases are shown.")
         return None
     try:
-        return read_dataset(place)
+        return read_dataset(place, on_problem=report)
     except InputError as error:
         notes.append(f"The data cannot be read any more ({error}): no cases are shown.")
         return None
+
+
+def _first(dataset: Dataset, report: Callable[[InputError], None]) -> Sample | None:
+    """Decode the first training image that can be."""
+    for case in dataset.select("train"):
+        try:
+            return dataset.load(case)
+        except InputError as error:
+            report(error)
+    return None
 
 
 def _targets(sample: Sample, recipe: Recipe) -> Shown:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import time
@@ -15,22 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetkit.data import Dataset, Normalization, Sample, fingerprint, portion, read_dataset
-from unetkit.data.batches import Batch, Patches, Wanted, whole
+from unetkit.data import Dataset, Fingerprint, Normalization, fingerprint, portion, read_dataset
+from unetkit.data.batches import Memory, Patches, Samples, Wanted
 from unetkit.errors import InputError
 from unetkit.files import write_text
-from unetkit.machine import choose_device, choose_precision, describe, keep_memory
+from unetkit.machine import choose_device, choose_precision, cores, describe, keep_memory
 from unetkit.network import UNet, count_parameters
-from unetkit.recipe import (
-    OptimizerConfig,
-    Reasons,
-    Recipe,
-    read_recipe,
-    resolve,
-    to_document,
-    to_yaml,
-)
-from unetkit.segmenter import Card, autocast, save
+from unetkit.recipe import Reasons, Recipe, read_recipe, resolve, to_yaml
+from unetkit.recipe.resolving import MEASURED
+from unetkit.segmenter import save
+from unetkit.training.cases import Decoded, Judged, LeftOut, again, spread, usable
+from unetkit.training.descent import choose_optimizer, follow, learn
+from unetkit.training.record import Step, card, row, warn, write_history
 from unetkit.training.resume import (
     named,
     optimizer_tensors,
@@ -40,39 +34,30 @@ from unetkit.training.resume import (
     write_state,
 )
 from unetkit.training.schedule import Progress, fraction_done, has_ended, note_loss, pace
-from unetkit.training.validate import Validation, batch_loss, validate
+from unetkit.training.validate import Validation, validate
 
-
-@dataclass(frozen=True)
-class Step:
-    """What the hook learns after each step.
-
-    Attributes:
-        epoch: counted from 1.
-        step: steps since the start of the run.
-        fraction: how much of the run is done, 0 to 1.
-        loss: running mean of the training loss in this epoch.
-        rate: patches per second in this epoch.
-        dice: best validation Dice so far, or nan.
-    """
-
-    epoch: int
-    step: int
-    fraction: float
-    loss: float
-    rate: float
-    dice: float
+_WORKERS = 4  # threads that decode at most; on small machines half of the cores
 
 
 @dataclass(frozen=True)
 class Run:
-    """What training leaves behind: the folder, the complete recipe, and the best checkpoint."""
+    """What training leaves behind.
+
+    Attributes:
+        path: the run folder.
+        recipe: complete.
+        reasons: rows of (what, value, why).
+        best: how the kept checkpoint did on `val`.
+        epoch: that of the kept checkpoint.
+        dataset: what it was trained on, without the cases that were left out.
+    """
 
     path: Path
     recipe: Recipe
     reasons: Reasons
     best: Validation
     epoch: int
+    dataset: Dataset
 
 
 def train(
@@ -83,6 +68,8 @@ def train(
     changes: Sequence[str] = (),
     resume: bool = False,
     device: str = "auto",
+    skip_bad: bool = False,
+    cache: Path | None = None,
     on_plan: Callable[[Dataset, Recipe, Reasons], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -97,21 +84,33 @@ def train(
         resume: continue an interrupted run from its last finished epoch; on a CPU the weights
             become the same, bit for bit, as without the interruption.
         device: "auto", "cpu", "cuda" or "mps".
+        skip_bad: leave out cases that cannot be used, now or when they are decoded: each is said,
+            and all are listed in `skipped.csv`. A run that was begun so is resumed so.
+        cache: folder in which what was learnt of a data set's files is kept, so that the next run
+            need not look at them again.
         on_plan: called once with the data set and the completed recipe.
         on_step: called after each step.
         say: takes sentences about the run (warnings, the best checkpoint).
 
     Raises:
-        InputError: the data, the recipe or the folder is at fault.
+        InputError: the data, the recipe or the folder is at fault; a case cannot be used, or with
+            `skip_bad` more than half of them cannot.
     """
     say = say or (lambda _: None)
     out, state_path = Path(out), Path(out) / "last" / "state.safetensors"
-    dataset = data if isinstance(data, Dataset) else read_dataset(data)
     tensors, numbers = _resumed(out, state_path, resume, say)
+    allowed = skip_bad or bool(numbers.get("skip_bad"))
+    left = LeftOut(out, allowed=allowed, say=say, rows=numbers.get("left_out", ()))
+    if not isinstance(data, Dataset):
+        data = read_dataset(data, on_problem=left.report, cache=cache)
+    left.start(data)
     asked = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, changes)
     begun = read_recipe(out / "recipe.yaml") if tensors else asked
-    dataset = portion(dataset, begun.data, begun.seed)
-    measured = fingerprint(dataset)
+    if tensors:
+        dataset = again(data, numbers["cases"], left)
+        measured = Fingerprint.model_validate(numbers["fingerprint"])
+    else:
+        dataset, measured = _measured(data, begun, left)
     recipe, reasons = resolve(asked, measured)
     if tensors:
         stored, reasons = resolve(begun, measured)
@@ -125,13 +124,13 @@ def train(
     if on_plan is not None:
         on_plan(dataset, recipe, reasons)
 
-    # Everything is decoded once; at prediction the same normalisation is in the model.
-    samples = [dataset.load(case) for case in dataset.select("train")]
-    judged = [dataset.load(case) for case in dataset.select("val")]
-    normalization = Normalization.fit(recipe.normalize, samples)
-    wanted = _wanted(recipe)
-    wholes = [whole(sample, normalization, wanted) for sample in judged]
-
+    taught = dataset.select("train")
+    chosen_by = spread(dataset.select("val"), recipe.train.val_cases)
+    if tensors:
+        normalization = Normalization.model_validate(numbers["normalization"])
+    else:
+        measurable = spread(taught, MEASURED)
+        normalization = Normalization.fit(recipe.normalize, usable(dataset, measurable, left))
     chosen = choose_device(device)
     precision = choose_precision(chosen, recipe.train.precision)
     if recipe.train.allocator and chosen.type == "cpu":
@@ -140,8 +139,7 @@ def train(
     network = UNet(recipe.network).place(chosen)
     average = {name: t.detach().clone() for name, t in network.state_dict().items()}
     shadow = UNet(recipe.network).place(chosen).eval()
-    optimizer = _optimizer(recipe.optimizer, network)
-    patches = _patches(recipe, samples, normalization, wanted)
+    optimizer = choose_optimizer(recipe.optimizer, network)
     progress, history = Progress(), list[dict[str, Any]]()
     environment = {
         **describe(chosen),
@@ -152,149 +150,129 @@ def train(
         "recipe": recipe.name,
         "seed": recipe.seed,
     }
-    if tensors:
-        network.load_state_dict(part("network", tensors))
-        average = {name: t.to(chosen) for name, t in part("average", tensors).items()}
-        restore_optimizer(optimizer, part("optimizer", tensors))
-        patches.restore(tensors["patches"])
-        torch.set_rng_state(tensors["chance"])
-        progress, history = Progress(**numbers["progress"]), numbers["history"]
-    else:
-        write_text(out / "recipe.yaml", to_yaml(recipe))
-        write_text(out / "environment.json", json.dumps(environment, indent=1) + "\n")
-        write_text(out / "plan.json", json.dumps({"rows": reasons}, indent=1) + "\n")
-
-    config, best = recipe.train, None
-    reached = 0.0  # of the run; the time kept back may shrink, what is shown only grows
-    resting = 0.0  # seconds of the last validation, kept back so that a time limit is not overrun
-    ended = has_ended(recipe, progress, 0.0)
-    while not ended:
-        network.train()
-        since, losses, parts = time.monotonic(), 0.0, dict[str, float]()
-        done = 0
-        for _ in range(config.steps or 1):
-            seconds = progress.seconds + time.monotonic() - since
-            fraction = fraction_done(recipe, progress.step, seconds + resting)
-            if fraction >= 1 and done:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.optimizer.lr * pace(recipe.schedule, fraction, progress)
-            batch = patches.draw()
-            loss, terms = _learn(network, optimizer, batch, recipe, chosen, precision)
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"the loss became {loss} at step {progress.step + 1}",
-                    where=out,
-                    cure="lower optimizer.lr, or check the images for extreme values",
-                )
-            _follow(average, network, config.ema, progress.step)
-            progress.step += 1
-            done += 1
-            losses += loss
-            for name, value in terms.items():
-                parts[name] = parts.get(name, 0.0) + value
-            if on_step is not None:
-                passed = time.monotonic() - since
-                reached = max(reached, min(fraction, 1.0))
-                on_step(
-                    Step(progress.epoch + 1, progress.step, reached, losses / done,
-                         done * config.batch / passed, progress.best if history else math.nan)
-                )  # fmt: skip
-
-        shadow.load_state_dict(average)
-        started = time.monotonic()
-        result = validate(shadow, wholes, judged, recipe.loss, device=chosen, precision=precision)
-        # The next validation may be slower than this one, and a step may be under way before it.
-        resting = 1.5 * (time.monotonic() - started) + (started - since) / max(done, 1)
-        progress.epoch += 1
-        progress.seconds += time.monotonic() - since
-        history.append(_row(progress, optimizer, losses, parts, done, result))
-        note_loss(recipe.schedule, progress, result.loss)
-        score = result.dice if config.select == "dice" else -result.loss
-        if score > progress.best:
-            progress.best, progress.best_epoch, progress.since_best = score, progress.epoch, 0
-            best = result
-            save(out / "model.safetensors", average,
-                 _card(recipe, dataset, normalization, result, environment))  # fmt: skip
+    config, best, wanted = recipe.train, None, _wanted(recipe)
+    workers = max(1, min(cores() // 2, _WORKERS))
+    with Memory(config.cache * 2**30, workers=workers) as memory:
+        # Cases are decoded when their turn comes, and kept as long as there is room.
+        patches = _patches(
+            recipe, Decoded(dataset, taught), normalization, wanted, memory=memory,
+            bad=[index for index, case in enumerate(taught) if case.id in left.undecodable()],
+            on_bad=lambda index, error: left.drop(taught[index], error),
+        )  # fmt: skip
+        judged = Judged(dataset, chosen_by, normalization, wanted, memory, left)
+        if tensors:
+            network.load_state_dict(part("network", tensors))
+            average = {name: t.to(chosen) for name, t in part("average", tensors).items()}
+            restore_optimizer(optimizer, part("optimizer", tensors))
+            patches.restore(tensors["patches"])
+            torch.set_rng_state(tensors["chance"])
+            progress, history = Progress(**numbers["progress"]), numbers["history"]
         else:
-            progress.since_best += 1
-        _write_history(out / "history.csv", history)
-        write_state(
-            state_path,
-            {
-                **named("network", network.state_dict()),
-                **named("average", average),
-                **named("optimizer", optimizer_tensors(optimizer)),
-                "patches": patches.state(),
-                "chance": torch.get_rng_state(),
-            },
-            {"progress": vars(progress), "history": history},
-        )
-        _guard(result, progress, say)
-        ended = has_ended(recipe, progress, resting)
+            write_text(out / "recipe.yaml", to_yaml(recipe))
+            write_text(out / "environment.json", json.dumps(environment, indent=1) + "\n")
+            write_text(out / "plan.json", json.dumps({"rows": reasons}, indent=1) + "\n")
+
+        reached = 0.0  # of the run; the time kept back may shrink, what is shown only grows
+        resting = 0.0  # seconds of the last validation, kept back so that a limit is not overrun
+        ended = has_ended(recipe, progress, 0.0)
+        while not ended:
+            network.train()
+            since, losses, parts = time.monotonic(), 0.0, dict[str, float]()
+            done, waited = 0, memory.waited
+            for _ in range(config.steps or 1):
+                seconds = progress.seconds + time.monotonic() - since
+                fraction = fraction_done(recipe, progress.step, seconds + resting)
+                if fraction >= 1 and done:
+                    break
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.optimizer.lr * pace(recipe.schedule, fraction, progress)
+                batch = patches.draw()
+                loss, terms = learn(network, optimizer, batch, recipe, chosen, precision)
+                if not math.isfinite(loss):
+                    raise InputError(
+                        f"the loss became {loss} at step {progress.step + 1}",
+                        where=out,
+                        cure="lower optimizer.lr, or check the images for extreme values",
+                    )
+                follow(average, network, config.ema, progress.step)
+                progress.step += 1
+                done += 1
+                losses += loss
+                for name, value in terms.items():
+                    parts[name] = parts.get(name, 0.0) + value
+                if on_step is not None:
+                    passed = time.monotonic() - since
+                    reached = max(reached, min(fraction, 1.0))
+                    on_step(
+                        Step(progress.epoch + 1, progress.step, reached, losses / done,
+                             done * config.batch / passed, progress.best if history else math.nan,
+                             (memory.waited - waited) / passed)
+                    )  # fmt: skip
+
+            shadow.load_state_dict(average)
+            started = time.monotonic()
+            waited = (memory.waited - waited) / (started - since)
+            result = validate(shadow, judged, recipe.loss, device=chosen, precision=precision)
+            # The next validation may be slower than this one, and a step may be under way then.
+            resting = 1.5 * (time.monotonic() - started) + (started - since) / max(done, 1)
+            progress.epoch += 1
+            progress.seconds += time.monotonic() - since
+            history.append(row(progress, optimizer.param_groups[0]["lr"], losses, parts, done,
+                               result))  # fmt: skip
+            note_loss(recipe.schedule, progress, result.loss)
+            score = result.dice if config.select == "dice" else -result.loss
+            if score > progress.best:
+                progress.best, progress.best_epoch, progress.since_best = score, progress.epoch, 0
+                best = result
+                seen = {
+                    "train": tuple(taught[index].id for index in patches.seen()),
+                    "val": judged.ids(),
+                }
+                save(out / "model.safetensors", average,
+                     card(recipe, dataset, normalization, result, seen, environment))  # fmt: skip
+            else:
+                progress.since_best += 1
+            write_history(out / "history.csv", history)
+            write_state(
+                state_path,
+                {
+                    **named("network", network.state_dict()),
+                    **named("average", average),
+                    **named("optimizer", optimizer_tensors(optimizer)),
+                    "patches": patches.state(),
+                    "chance": torch.get_rng_state(),
+                },
+                {
+                    "progress": vars(progress),
+                    "history": history,
+                    "cases": {n: [c.id for c in dataset.select(n)] for n in ("train", "val")},
+                    "fingerprint": measured.model_dump(),
+                    "normalization": normalization.model_dump(),
+                    "skip_bad": allowed,
+                    "left_out": left.rows,
+                },
+            )
+            warn(result, progress, waited, say)
+            ended = has_ended(recipe, progress, resting)
     if best is None:
-        row = history[progress.best_epoch - 1]
-        best = Validation(row["val_loss"], row["val_dice"], row["threshold"], (0.0, 0.0))
+        kept = history[progress.best_epoch - 1]
+        best = Validation(kept["val_loss"], kept["val_dice"], kept["threshold"], (0.0, 0.0))
     say(
         f"best checkpoint: epoch {progress.best_epoch} of {progress.epoch}, "
         f"val Dice {best.dice:.4f}"
         + (f" at threshold {best.threshold:.2f}" if (recipe.network.classes or 1) <= 2 else "")
     )
-    return Run(out, recipe, reasons, best, progress.best_epoch)
+    return Run(out, recipe, reasons, best, progress.best_epoch, left.rest(dataset))
 
 
-def _learn(
-    network: UNet,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    recipe: Recipe,
-    device: torch.device,
-    precision: torch.dtype,
-) -> tuple[float, dict[str, float]]:
-    """Take one step of descent; give the loss and its parts."""
-    images = batch.images.to(device).contiguous(memory_format=network.layout)
-    with autocast(device, precision):
-        scales = network.scales(images)
-    loss, parts = batch_loss(scales[0], batch, recipe.loss, recipe.network)
-    if len(scales) > 1:  # coarser heads count half as much each; the sum keeps the finest's size
-        shares = [0.5**level for level in range(len(scales))]
-        loss = loss * shares[0]
-        for share, logits in zip(shares[1:], scales[1:], strict=True):
-            loss = loss + share * batch_loss(logits, batch, recipe.loss, recipe.network)[0]
-        loss = loss / sum(shares)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if recipe.train.clip is not None:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.train.clip)
-    optimizer.step()
-    return loss.item(), {name: value.item() for name, value in parts.items()}
-
-
-def _follow(average: dict[str, Tensor], network: UNet, decay: float, step: int) -> None:
-    """Move the average towards the weights; early on faster, so that it forgets the start."""
-    decay = min(decay, (1 + step) / (10 + step))
-    current = network.state_dict()
-    floats = [name for name, tensor in average.items() if tensor.is_floating_point()]
-    with torch.no_grad():
-        torch._foreach_lerp_(
-            [average[name] for name in floats], [current[name] for name in floats], 1 - decay
-        )
-        for name in average.keys() - set(floats):
-            average[name].copy_(current[name])
-
-
-def _optimizer(config: OptimizerConfig, network: UNet) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]  # biases and norms
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, fused=True)
+def _measured(data: Dataset, recipe: Recipe, left: LeftOut) -> tuple[Dataset, Fingerprint]:
+    """Give the part of the data that a run sees, and its measures, which decode a few cases."""
+    while True:
+        part = portion(data, recipe.data, recipe.seed)
+        try:
+            return part, fingerprint(part)
+        except InputError as error:
+            data = left.without(data, error)
 
 
 def _wanted(recipe: Recipe) -> Wanted:
@@ -310,7 +288,14 @@ def _wanted(recipe: Recipe) -> Wanted:
 
 
 def _patches(
-    recipe: Recipe, samples: Sequence[Sample], normalization: Normalization, wanted: Wanted
+    recipe: Recipe,
+    samples: Samples,
+    normalization: Normalization,
+    wanted: Wanted,
+    *,
+    memory: Memory | None = None,
+    bad: Sequence[int] = (),
+    on_bad: Callable[[int, InputError], None] | None = None,
 ) -> Patches:
     patch = recipe.train.patch
     assert isinstance(patch, tuple)
@@ -324,74 +309,10 @@ def _patches(
         augment=recipe.augment,
         wanted=wanted,
         seed=recipe.seed,
+        memory=memory,
+        bad=bad,
+        on_bad=on_bad,
     )
-
-
-def _card(
-    recipe: Recipe,
-    dataset: Dataset,
-    normalization: Normalization,
-    result: Validation,
-    environment: dict[str, Any],
-) -> Card:
-    return Card(
-        network=recipe.network,
-        predict=recipe.predict,
-        normalization=normalization,
-        task=dataset.task,
-        threshold=result.threshold,
-        threshold_from=f"tuned on val ({len(dataset.select('val'))} images)",
-        cases={name: dataset.split[name] for name in ("train", "val")},
-        recipe=to_document(recipe),
-        scores={"val_dice": result.dice, "val_loss": result.loss},
-        environment={k: v for k, v in environment.items() if k != "data"},
-    )
-
-
-def _row(
-    progress: Progress,
-    optimizer: torch.optim.Optimizer,
-    losses: float,
-    parts: dict[str, float],
-    done: int,
-    result: Validation,
-) -> dict[str, Any]:
-    row = {
-        "epoch": progress.epoch,
-        "step": progress.step,
-        "seconds": round(progress.seconds, 3),
-        "lr": optimizer.param_groups[0]["lr"],
-        "train_loss": losses / max(done, 1),
-        "val_loss": result.loss,
-        "val_dice": result.dice,
-        "threshold": result.threshold,
-    }
-    return row | {f"loss_{name}": value / max(done, 1) for name, value in parts.items()}
-
-
-def _write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
-
-
-def _guard(result: Validation, progress: Progress, say: Callable[[str], None]) -> None:
-    """Name the usual disasters in plain words, once each time they could still be stopped."""
-    predicted, true = result.share
-    if progress.epoch in (3, 10, 30) and true > 0:
-        if predicted < 0.02 * true:
-            say(
-                f"warning: after {progress.epoch} epochs the network still predicts almost nothing "
-                f"({predicted:.2%} of pixels, truth {true:.2%}); check that masks and images "
-                "match, raise optimizer.lr, or add a dice loss"
-            )
-        elif predicted > 0.98 and true < 0.9:
-            say(
-                f"warning: after {progress.epoch} epochs the network predicts foreground "
-                "everywhere; check that the masks are not inverted"
-            )
 
 
 def _resumed(

@@ -15,32 +15,40 @@ from torch.optim import Optimizer
 from unetkit.errors import InputError
 from unetkit.files import atomic
 
-_KEY = "unetkit"
+_KEY, _FORMAT = "unetkit", 2
 
 
 def write_state(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
     """Write tensors, and numbers as JSON in the header, in one atomic step."""
     copied = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(copied, temporary, metadata={_KEY: json.dumps(numbers)})
+        save_file(copied, temporary, metadata={_KEY: json.dumps({**numbers, "format": _FORMAT})})
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_state` wrote.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, it is damaged, or it is another version's.
     """
     try:
         with safe_open(path, "pt") as file:
             numbers = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            known = numbers.pop("format", 1) == _FORMAT
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(
             f"the state to resume from cannot be read ({error})",
             where=path,
             cure="train again without --resume",
         ) from None
+    if not known:
+        raise InputError(
+            "was written by another version of unetkit",
+            where=path,
+            cure="resume with that version, or train again without --resume",
+        )
+    return tensors, numbers
 
 
 def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

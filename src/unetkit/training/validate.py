@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from unetkit.data import Sample
 from unetkit.data.batches import Batch
+from unetkit.data.prepared import Whole
+from unetkit.errors import InputError
 from unetkit.losses import LossConfig, prepare, total
-from unetkit.metrics import best_threshold, class_counts, confusion, scores
+from unetkit.metrics import Counts, class_counts, confusion, scores
 from unetkit.network import NetworkConfig, UNet, probabilities
 from unetkit.prediction import choose_tile, predict
 from unetkit.segmenter import autocast
@@ -57,7 +59,7 @@ def batch_loss(
 
     prepared = prepare(
         logits,
-        supervise(batch.labels, network).to(device),
+        supervise(batch.labels.long(), network).to(device),
         head=network.activation,
         weights=there(batch.weights),
         skeleton=None
@@ -70,14 +72,17 @@ def batch_loss(
 
 def validate(
     network: UNet,
-    wholes: Sequence[Batch],
-    samples: Sequence[Sample],
+    cases: Iterable[Whole],
     loss: LossConfig,
     *,
     device: torch.device,
     precision: torch.dtype,
 ) -> Validation:
-    """Predict every validation image whole and judge it inside its field of view."""
+    """Predict every case whole and judge it inside its field of view; one is held at a time.
+
+    Raises:
+        InputError: there is no case.
+    """
     config = network.config
 
     def forward(batch: Tensor) -> Tensor:
@@ -85,34 +90,93 @@ def validate(
             out: Tensor = network(batch.to(device).contiguous(memory_format=network.layout))
         return out
 
-    losses, truths, foregrounds, valids, dices = [], [], [], [], []
-    for whole, sample in zip(wholes, samples, strict=True):
-        image = whole.images[0].numpy()
+    losses, dices, predicted, true = list[float](), list[float](), list[float](), list[float]()
+    curves = list[Curve]()
+    for case in cases:
+        image = case.batch.images[0].numpy()
         tile = choose_tile(
             network.footprint, image.shape[1:], 1024**2 if config.ndim == 2 else 96**3
         )
         logits = torch.from_numpy(predict(forward, image, network.footprint, tile=tile))[None]
-        losses.append(float(batch_loss(logits, whole, loss, config)[0]))
+        losses.append(float(batch_loss(logits, case.batch, loss, config)[0]))
         probability = probabilities(logits, config.activation)[0].numpy()
-        valid = sample.fov & (sample.labels >= 0)
-        valids.append(valid)
+        valid = case.fov & (case.labels >= 0)
         if len(probability) <= 2:
-            foregrounds.append(probability[-1])
-            truths.append(sample.labels > 0)
+            curves.append(curve(probability[-1][valid], case.labels[valid] > 0))
         else:
             answer = probability.argmax(0)
             k = len(probability)
-            table = confusion(answer, np.where(valid, sample.labels, 0), k, valid)
+            table = confusion(answer, np.where(valid, case.labels, 0), k, valid)
             counted = class_counts(table)[1:]
             present = [scores(c)["dice"] for c in counted if c.tp + c.fn]
             dices.append(float(np.mean(present)) if present else math.nan)
-            foregrounds.append((answer > 0).astype(np.float32))
-            truths.append(sample.labels > 0)
+            if valid.any():
+                predicted.append(float((answer[valid] > 0).mean()))
+        if valid.any():
+            true.append(float((case.labels[valid] > 0).mean()))
+    if not losses:
+        raise InputError("no case of val is left to judge a checkpoint by", cure="add cases to val")
     threshold, dice = 0.5, float(np.nanmean(dices)) if np.isfinite(dices).any() else 0.0
-    if not dices:
-        threshold, dice = best_threshold(foregrounds, truths, valids)
-    predicted = [(f[v] >= threshold).mean() for f, v in zip(foregrounds, valids, strict=True)]
-    true = [t[v].mean() for t, v in zip(truths, valids, strict=True)]
-    return Validation(
-        float(np.mean(losses)), dice, threshold, (float(np.mean(predicted)), float(np.mean(true)))
-    )
+    if curves:
+        threshold, dice = best(curves)
+        predicted = [one.share(threshold) for one in curves if one.passed[0]]
+    return Validation(float(np.mean(losses)), dice, threshold, (_mean(predicted), _mean(true)))
+
+
+_GRID = np.arange(5, 96) / 100
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One image under every threshold of `unetkit.metrics.best_threshold`, without its pixels.
+
+    Attributes:
+        passed: how many pixels reach each threshold, all pixels first.
+        hits: how many of these are foreground.
+    """
+
+    passed: NDArray[np.int64]
+    hits: NDArray[np.int64]
+
+    def dice(self) -> list[float]:
+        """Dice at each threshold."""
+        pixels, foreground = int(self.passed[0]), int(self.hits[0])
+        rows = []
+        for passed, hits in zip(self.passed[1:].tolist(), self.hits[1:].tolist(), strict=True):
+            fp, fn = passed - hits, foreground - hits
+            rows.append(scores(Counts(hits, fp, fn, pixels - hits - fp - fn))["dice"])
+        return rows
+
+    def share(self, threshold: float) -> float:
+        """Give the share of pixels that reach a threshold of the grid."""
+        return float(self.passed[1 + int(np.flatnonzero(threshold == _GRID)[0])] / self.passed[0])
+
+
+def curve(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Curve:
+    """Count the pixels (n) that reach each threshold, and the true ones (n) among them."""
+    reached = np.searchsorted(_GRID.astype(probability.dtype), probability, side="right")
+    counts = [np.bincount(one, minlength=len(_GRID) + 1) for one in (reached, reached[truth])]
+    passed, hits = (one[::-1].cumsum()[::-1] for one in counts)
+    return Curve(passed, hits)
+
+
+def best(curves: Iterable[Curve]) -> tuple[float, float]:
+    """Find what `unetkit.metrics.best_threshold` finds of the same images: threshold and Dice.
+
+    Raises:
+        InputError: none of them has a pixel.
+    """
+    rows = [one.dice() for one in curves if one.passed[0]]
+    if not rows:
+        raise InputError(
+            "no pixel of val counts",
+            cure="check the masks and fields of view of the validation cases",
+        )
+    mean = np.mean(rows, axis=0)
+    winners = _GRID[mean >= mean.max() - 1e-12]
+    threshold = float(winners[np.argmin(np.abs(winners - 0.5))])
+    return threshold, float(mean[np.flatnonzero(threshold == _GRID)[0]])
+
+
+def _mean(shares: list[float]) -> float:
+    return float(np.mean(shares)) if shares else 0.0

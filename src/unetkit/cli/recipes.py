@@ -1,8 +1,7 @@
-"""The commands of generated data and named recipes."""
+"""The commands of named recipes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,21 +9,7 @@ from rich.markup import escape
 
 from unetkit.cli.printing import out
 
-data_app = typer.Typer(help="Make labelled data.")
 recipes_app = typer.Typer(help="List the named recipes, or show one.")
-
-
-@data_app.command("make")
-def data_make(
-    kind: Annotated[str, typer.Argument(help="vessels, cells, membranes, roads or volume.")],
-    folder: Annotated[Path, typer.Option("-o", "--out", help="Where to put it.")],
-    count: Annotated[int, typer.Option(help="Number of images.")] = 12,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same images.")] = 0,
-) -> None:
-    """Generate labelled images that a threshold cannot segment."""
-    from unetkit.data.synthetic import make
-
-    out.print(f"data: {make(kind, folder, count=count, seed=seed)}")
 
 
 @recipes_app.command("list")
