@@ -561,3 +561,37 @@ def test_a_terminal_that_knows_only_ascii(mine):
     assert done.returncode == 2
     is_one_line(done.stderr, r"the mask is 40 \xd7 48 and its image 48 \xd7 48")
     assert shell("recipes", "show", "ronneberger2015", env=poor).returncode == 0
+
+
+def test_check_writes_a_mended_copy(unet, mine, tmp_path):
+    (mine / "masks" / "case1.png").unlink()
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    code, out, err = unet("check", mine, "--fix", tmp_path / "mended")
+    assert (code, err) == (1, "")
+    assert "case1" in out
+    assert out.endswith(f"repaired copy: {tmp_path / 'mended'}\n")
+    assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
+    assert unet("check", tmp_path / "mended")[0] == 0
+    code, out, err = unet("check", mine, "--fix", mine / "inside", "--json")
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_data_list_get_and_sizes(unet, tmp_path):
+    names = unet("data", "list", "--names")[1].split()
+    entries = json.loads(unet("data", "list", "--json")[1])
+    assert names == [entry["name"] for entry in entries]
+    assert {"stare", "chase_db1", "dsb2018", "isic2018", "camvid", "sen1floods11"} <= set(names)
+    shown = unet("data", "list")[1]
+    assert all(entry["licence"] in shown and entry["citation"] in shown for entry in entries)
+    code, _, err = unet("data", "get", "drive", "-o", tmp_path / "drive")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--archive FILE" in err
+    code, _, err = unet("data", "get", "stair", "-o", tmp_path / "x")
+    assert code == 2
+    assert "did you mean stare?" in err
+    folder = tmp_path / "set"
+    assert unet("data", "make", "roads", "-o", folder, "--count", 3, "--size", "40x64")[0] == 0
+    assert read_dataset(folder).looks["roads_0"].shape == (3, 40, 64)
+    code, _, err = unet("data", "make", "roads", "-o", folder, "--size", "wide")
+    assert (code, "--size: wide is no size" in err) == (2, True)

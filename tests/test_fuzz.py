@@ -22,7 +22,7 @@ from unetkit.data.legend import read_legend
 from unetkit.errors import InputError
 from unetkit.image import open_image, read_image, read_labels, read_shape
 
-MANY = 40  # times as many examples in the slow tests
+MANY = 40  # times as many examples in the long tests
 QUICK = {
     "deadline": None, "derandomize": True, "database": None,
     "suppress_health_check": list(HealthCheck),
@@ -143,7 +143,7 @@ def test_mutated_files(name: str) -> None:
     fuzz_file(name, 10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONTENTS)
 def test_many_mutated_files(name: str) -> None:
     fuzz_file(name, 10 * MANY)
@@ -165,7 +165,7 @@ def test_mutated_folders(name: str) -> None:
     fuzz_folder(name, 10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", FOLDERS)
 def test_many_mutated_folders(name: str) -> None:
     fuzz_folder(name, 10 * MANY)
@@ -190,7 +190,7 @@ def test_any_bytes(suffix: str, start: bytes, rest: bytes) -> None:
     check_bytes(suffix, start + rest)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @profile(150 * MANY)
 @given(*_ANY)
 def test_many_bytes(suffix: str, start: bytes, rest: bytes) -> None:
@@ -353,7 +353,7 @@ def test_documents(folders: Callable[[str], Path], kind: str) -> None:
     fuzz_document(folders, kind, 30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_many_documents(folders: Callable[[str], Path], kind: str) -> None:
     fuzz_document(folders, kind, 20 * MANY)
@@ -425,7 +425,7 @@ def test_legends() -> None:
     fuzz_legend(200)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_tables_rois_and_legends(folders: Callable[[str], Path]) -> None:
     fuzz_table(folders, 20 * MANY)
     fuzz_rois(folders, 20 * MANY)

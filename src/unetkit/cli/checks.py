@@ -53,6 +53,11 @@ def check(
             out.print(f"[{colour}]{problem.severity}[/]  {escape(str(line))}")
         count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
         out.print(count if problems else "[green]no problems found[/]")
+        if repaired:
+            for done in repaired.mended:
+                out.print(f"[green]mended[/] {escape(done)}")
+            left = f"; {len(repaired.left)} left for you" if repaired.left else ""
+            out.print(f"repaired copy: {escape(str(repaired.folder))}{left}")
     if problems:
         raise typer.Exit(1)
 

@@ -171,8 +171,8 @@ def read_dataset(
     ids = {case.id for case in cases}
     split = {name: tuple(i for i in part if i in ids) for name, part in layout.split.items()}
     sentence = layout.sentence
-    if len(cases) < len(layout.cases):
-        sentence += f"; {len(layout.cases) - len(cases)} cases left out"
+    if gone := len(layout.cases) - len(cases):
+        sentence += f"; {gone} case{'s' * (gone != 1)} left out"
     return Dataset(
         root=root,
         layout=f"{sentence}; {meaning.sentence}",

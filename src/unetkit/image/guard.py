@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,9 @@ _warnings_lock = threading.RLock()
 
 
 @contextmanager
-def damage(path: Path, kind: str) -> Iterator[None]:
+def damage(
+    path: Path, kind: str, explain: Callable[[Exception], InputError] | None = None
+) -> Iterator[None]:
     """Turn whatever a decoder raises into an `InputError` that names the file.
 
     Decoders raise whatever comes to hand on damaged bytes: struct.error, KeyError, zlib.error,
@@ -39,6 +41,8 @@ def damage(path: Path, kind: str) -> Iterator[None]:
         cure = "read it by window, or cut it into parts"
         raise InputError("does not fit into memory", where=path, cure=cure) from error
     except Exception as error:
+        if explain is not None:
+            raise explain(error) from error
         reason = str(error).replace(str(path), "the file").strip() or type(error).__name__
         what = f"cannot be read as {kind} ({' '.join(reason.split())[:160]})"
         raise InputError(what, where=path, cure=_COPY_AGAIN) from error

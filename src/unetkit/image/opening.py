@@ -7,13 +7,13 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from unetkit.errors import InputError
-from unetkit.image.guard import slices_size
-from unetkit.image.limits import BOMB_CURE
+from unetkit.image.guard import damage, slices_size
 from unetkit.image.names import (
     DICOM,
     ITK,
@@ -74,7 +74,7 @@ def open_image(path: str | Path, *, indices: bool = False) -> Iterator[Opened]:
     """
     path = Path(path)
     suffix = suffix_of(path)
-    with _explained(path, suffix):
+    with damage(path, suffix, partial(_unreadable, path, suffix)):
         _refuse_no_file(path, suffix)
         opened = _sound(_opener(suffix)(path, indices), path)
 
@@ -83,7 +83,7 @@ def open_image(path: str | Path, *, indices: bool = False) -> Iterator[Opened]:
             slice(*part.indices(size)[:2])
             for part, size in zip(window, opened.shape[1:], strict=True)
         )
-        with _explained(path, suffix):
+        with damage(path, suffix, partial(_unreadable, path, suffix)):
             pixels = opened.read(window)
             wanted = (opened.shape[0], *slices_size(window))
             if pixels.shape != wanted:
@@ -156,24 +156,6 @@ def _refuse_no_file(path: Path, suffix: str) -> None:
         raise InputError("the file is empty", where=path, cure="copy it again from its source")
     if suffix in (*DICOM, *ITK, *RASTER) and (error := _misnamed(path, suffix)):
         raise error  # the libraries for these would open it all the same, or print
-
-
-@contextmanager
-def _explained(path: Path, suffix: str) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError("no such file", where=path, cure="check the path") from error
-    except PermissionError as error:
-        raise InputError("may not be read", where=path, cure="change its permissions") from error
-    except MemoryError as error:
-        raise InputError("does not fit into memory", where=path, cure=BOMB_CURE) from error
-    except Exception as error:
-        # Decoders raise whatever comes to hand on damaged bytes: struct.error, KeyError,
-        # zlib.error, SyntaxError. All mean the same to the user; the original stays as the cause.
-        raise _unreadable(path, suffix, error) from error
 
 
 def _unreadable(path: Path, suffix: str, error: Exception) -> InputError:
