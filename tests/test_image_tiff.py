@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
+import windows
 from unetkit.errors import InputError
 from unetkit.image import open_image, read_image, read_labels, read_shape
 
@@ -23,25 +24,8 @@ def generator() -> np.random.Generator:
 
 
 def windows_agree(path: Path, generator: np.random.Generator, count: int = 12) -> np.ndarray:
-    """Check header and random windows against the whole, which is given."""
-    whole = read_image(path)
-    assert read_shape(path) == whole.data.shape
-    with open_image(path) as opened:
-        assert opened.shape == whole.data.shape
-        assert opened.dtype == whole.data.dtype
-        assert opened.spacing == whole.spacing
-        for _ in range(count):
-            starts = [int(generator.integers(n)) for n in opened.shape[1:]]
-            ends = zip(starts, opened.shape[1:], strict=True)
-            window = tuple(slice(a, int(generator.integers(a, n)) + 1) for a, n in ends)
-            part = opened.read(window)
-            np.testing.assert_array_equal(part, whole.data[:, *window])
-            assert part.dtype == whole.data.dtype
-            assert part.flags.c_contiguous
-            assert part.flags.writeable
-        part[...] = 0  # nobody else may see that
-        np.testing.assert_array_equal(opened.read(window), whole.data[:, *window])
-    return whole.data
+    """Check header and random windows against the whole, whose pixels are given."""
+    return windows.windows_agree(path, generator, count).data
 
 
 LAYOUTS: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {

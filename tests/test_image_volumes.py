@@ -15,6 +15,7 @@ import pytest
 
 from unetkit.errors import InputError
 from unetkit.image import Image, open_image, read_image, read_labels, read_shape, write_image
+from windows import windows_agree
 
 AFFINE = np.array([[0, 2.0, 0, 5], [1.0, 0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]])
 
@@ -22,28 +23,6 @@ AFFINE = np.array([[0, 2.0, 0, 5], [1.0, 0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]]
 @pytest.fixture
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def windows_agree(path: Path, generator: np.random.Generator, count: int = 12) -> Image:
-    """Check header and random windows against the whole, which is given."""
-    whole = read_image(path)
-    assert read_shape(path) == whole.data.shape
-    with open_image(path) as opened:
-        assert opened.shape == whole.data.shape
-        assert opened.dtype == whole.data.dtype
-        assert opened.spacing == whole.spacing
-        for _ in range(count):
-            starts = [int(generator.integers(n)) for n in opened.shape[1:]]
-            ends = zip(starts, opened.shape[1:], strict=True)
-            window = tuple(slice(a, int(generator.integers(a, n)) + 1) for a, n in ends)
-            part = opened.read(window)
-            np.testing.assert_array_equal(part, whole.data[:, *window])
-            assert part.dtype == whole.data.dtype
-            assert part.flags.c_contiguous
-            assert part.flags.writeable
-            part[...] = 0
-            np.testing.assert_array_equal(opened.read(window), whole.data[:, *window])
-    return whole
 
 
 # --------------------------------------------------------------------------------------- NIfTI

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 import unetkit.data.survey as room
 from unetkit.data import fingerprint, read_dataset
 from unetkit.data.case import Case, Drawing
-from unetkit.data.fingerprint import class_counts, looked_counts
+from unetkit.data.fingerprint import looked_counts
 from unetkit.data.survey import look, survey
 from unetkit.image import Georeference, Image, write_image
 
@@ -42,6 +42,11 @@ def cases(tmp_path: Path) -> list[Case]:
             )
         )
     return made
+
+
+def class_counts(sample, classes: int) -> np.ndarray:
+    """Count by the decoded pixels: not ignored, inside the field of view."""
+    return np.bincount(sample.labels[(sample.labels >= 0) & sample.fov], minlength=classes)
 
 
 def same(one, other) -> None:

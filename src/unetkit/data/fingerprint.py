@@ -116,12 +116,6 @@ def looked_counts(look: Look, task: Task) -> Array:
     return counts
 
 
-def class_counts(sample: Sample, classes: int) -> Array:
-    """Count the pixels of each class that count: not ignored, inside the field of view."""
-    counted = sample.labels[(sample.labels >= 0) & sample.fov]
-    return np.bincount(counted, minlength=classes)
-
-
 def _widths(sample: Sample) -> list[float]:
     ndim = sample.labels.ndim
     if sample.instances is not None:
