@@ -123,7 +123,7 @@ def decode(folder: Path) -> dict[str, Any]:
 
 def look(folder: Path) -> dict[str, Any]:
     """Check the set as the command does."""
-    from unetkit.data.check import inspect
+    from unetkit.data.checks import inspect
 
     since = time.perf_counter()
     described, problems = inspect(folder)

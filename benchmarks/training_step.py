@@ -2,10 +2,9 @@
 
     python benchmarks/training_step.py [--widths 16 32] [--rounds 7] [-o FILE]
 
-The peer is the network of milesial/Pytorch-UNet (transposed convolutions, batch norm), written
-afresh here from its published architecture because it is no package, and trained as its train.py
-does: fp32, channels last, RMSprop (foreach, momentum 0.999), BCE + Dice, gradients clipped at 1.
-Ours is the library's own step with the `default` recipe at the same width: bf16 autocast where the
+The peer is the network of milesial/Pytorch-UNet (see `peers.py`), trained as its train.py does:
+fp32, channels last, RMSprop (foreach, momentum 0.999), BCE + Dice, gradients clipped at 1. Ours is
+the library's own step with the `default` recipe at the same width: bf16 autocast where the
 processor has it, channels last, fused AdamW, moving average of the weights, the allocator setting.
 `step` gives both ready batches; `step with augmentation` adds to ours, not to the peer, the drawing
 and augmenting of the batch from images in memory.
@@ -29,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from peers import Milesial
 from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
 from unetkit.data.synthetic import vessels
@@ -37,45 +37,6 @@ from unetkit.recipe import OptimizerConfig, read_recipe
 
 SHAPES = {16: (8, 256), 32: (2, 512), 64: (1, 512)}  # width: (batch, side), as in FACTS
 STEPS = 4  # per round
-
-
-class PeerBlock(nn.Sequential):
-    """Convolution, batch norm and ReLU, twice."""
-
-    def __init__(self, incoming: int, width: int) -> None:
-        super().__init__(
-            nn.Conv2d(incoming, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        )
-
-
-class Peer(nn.Module):
-    """The peer's network: four levels, transposed convolutions, one logit per class."""
-
-    def __init__(self, channels: int, classes: int, width: int) -> None:
-        super().__init__()
-        widths = [width * 2**level for level in range(5)]
-        self.down = nn.ModuleList(
-            PeerBlock(a, b) for a, b in zip([channels, *widths], widths, strict=False)
-        )
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[:4])
-        self.merge = nn.ModuleList(PeerBlock(2 * w, w) for w in widths[:4])
-        self.head = nn.Conv2d(width, classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, c, y, x) → (b, k, y, x)."""
-        passed = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
-            passed.append(x)
-        for level in reversed(range(4)):
-            x = self.merge[level](torch.cat([passed[level], self.up[level](x)], dim=1))
-        out: Tensor = self.head(x)
-        return out
 
 
 def peer_dice(p: Tensor, truth: Tensor) -> Tensor:
@@ -89,7 +50,7 @@ def peer_dice(p: Tensor, truth: Tensor) -> Tensor:
 
 def peer(width: int, batch: int, side: int, turn: Connection) -> None:
     torch.manual_seed(0)
-    network = Peer(3, 1, width).to(memory_format=torch.channels_last).train()
+    network = Milesial(3, 1, width).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.RMSprop(
         network.parameters(), lr=1e-5, weight_decay=1e-8, momentum=0.999, foreach=True
     )

@@ -1,7 +1,11 @@
 """Shared ground of the tests: small generated data, and where the real data may lie."""
 
 import json
+import os
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+import unetkit
 from unetkit import cli
+from unetkit.engines import choose_engine, fold
+from unetkit.segmenter import Member, Segmenter
 
+PATIENCE = 300  # seconds; much more than is needed, for machines that do something else besides
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
@@ -102,3 +110,72 @@ def unet(monkeypatch, capsys):
         return code, said.out, said.err
 
     return run
+
+
+def member_of(net, card, *, precision="fp32", digest=""):
+    """Join a network in memory and its card, as `load` does with those of a file."""
+    state = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}
+    engine = choose_engine(
+        fold(card.network, state), device="cpu", engine="torch", precision=precision
+    )
+    return Member(card, engine, digest)
+
+
+def segmenter_of(net, card, **options):
+    """Give a network in memory as a segmenter, on PyTorch in fp32."""
+    return Segmenter(member_of(net, card, **options))
+
+
+# ------------------------------------------------------------------------------------- processes
+
+
+def environment():
+    """Let a new process find the package that is tested, installed or not."""
+    source = str(Path(unetkit.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+
+
+def wait_for(condition, what):
+    """Give the first true answer of `condition`."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Start a scheduler and two workers, each a process with a nanny, as a user would."""
+    pytest.importorskip("distributed")
+    psutil = pytest.importorskip("psutil")
+    place, started = tmp_path / "scheduler.json", []
+    scratch = {**environment(), "DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
+
+    def dask(*words):
+        with (tmp_path / f"dask{len(started)}.txt").open("wb") as said:
+            command = [sys.executable, "-m", "dask", *words, "--host", "127.0.0.1",
+                       "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]  # fmt: skip
+            started.append(subprocess.Popen(command, stdout=said, stderr=said, env=scratch))
+
+    def address():
+        assert started[0].poll() is None, (tmp_path / "dask0.txt").read_text()
+        with suppress(OSError, ValueError):  # it may be there and empty yet
+            return json.loads(place.read_text())["address"]
+
+    try:
+        dask("scheduler", "--port", "0", "--scheduler-file", str(place))
+        found = wait_for(address, "the scheduler")
+        for _ in range(2):
+            dask("worker", found, "--nthreads", "1")
+        yield found
+    finally:
+        for process in started:
+            with suppress(psutil.Error):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with suppress(psutil.Error):
+                        child.kill()
+            process.kill()
+            process.wait(PATIENCE)

@@ -6,13 +6,18 @@ import shutil
 import numpy as np
 import pytest
 
+from conftest import blobs
 from unetkit.data import Normalization, fingerprint, read_dataset
 from unetkit.errors import InputError
 from unetkit.evaluation import evaluate
+from unetkit.evaluation.judge import Mask
+from unetkit.evaluation.promises import promised
 from unetkit.image import Image, write_image
+from unetkit.metrics import calibration_error, retemper
 from unetkit.network import UNet
 from unetkit.recipe import read_recipe, resolve, to_yaml
 from unetkit.report import assemble, write_report
+from unetkit.report.contents import number
 from unetkit.segmenter import Card, load, save
 from unetkit.targets import border_weights, label_objects, skeleton
 
@@ -77,6 +82,118 @@ def test_before_it_is_scored_the_cases_of_val_are_shown(own, shown):
     (own / "metrics.json").unlink(missing_ok=True)
     write_report(own)
     assert [(sheet.id, sheet.scores) for sheet in shown["sheets"]] == [("case3", {})]
+
+
+# ---- how far probabilities can be believed
+
+
+class Guess:
+    """Something that segments by the values of an image, with stated probabilities."""
+
+    def __init__(self, answer, **protocol):
+        self.answer, self.protocol = answer, protocol
+
+    def __call__(self, image):
+        p = self.answer(image)
+        return Mask((p[-1] > 0.5).astype(int) if len(p) < 3 else p.argmax(0), p)
+
+
+def grey(image):
+    """Brightness as a probability, as if it were one."""
+    return (image[:1] / 255).astype(np.float32)
+
+
+def judged(data, split):
+    """Give image, truth and what counts of every case, flat, all images after each other."""
+    samples = [data.load(case) for case in data.select(split)]
+    valid = [sample.fov & (sample.labels >= 0) for sample in samples]
+    image = np.concatenate([s.image[:, v] for s, v in zip(samples, valid, strict=True)], axis=1)
+    truth = np.concatenate([s.labels[v] for s, v in zip(samples, valid, strict=True)])
+    return image, truth
+
+
+@pytest.mark.parametrize("temperature", [1, 0.5, 3])
+@pytest.mark.parametrize("chunk", [2**20, 100])
+def test_calibration_is_of_all_pixels_that_count_and_of_before(
+    tmp_path, monkeypatch, temperature, chunk
+):
+    monkeypatch.setattr("unetkit.evaluation.promises._CHUNK", chunk)
+    data = read_dataset(blobs(tmp_path / "data", fov=True))
+    found = evaluate(Guess(grey, temperature=temperature), data, split="train")["calibration"]
+    image, truth = judged(data, "train")
+    assert truth.size < 3 * 48 * 48
+    assert (found["images"], found["pixels"]) == (3, truth.size)
+    assert found["temperature"] == temperature
+    p = image[0] / 255
+    assert found["ece"] == pytest.approx(calibration_error(p, truth > 0), abs=1e-6)
+    assert sum(found["bins"]["count"]) == truth.size
+    if temperature == 1:
+        assert "ece_uncalibrated" not in found
+    else:
+        odds = (p / np.maximum(1 - p, 1e-300)) ** temperature
+        before = np.where(p < 1, odds / (1 + odds), 1)
+        assert found["ece_uncalibrated"] == pytest.approx(
+            calibration_error(before, truth > 0), abs=1e-6
+        )
+        assert found["bins_uncalibrated"]["count"] != found["bins"]["count"]
+
+
+def test_calibration_of_several_classes_pools_each_but_the_background(tmp_path):
+    chance = np.random.default_rng(0)
+    for name in "abc":
+        labels = chance.integers(0, 3, (20, 30)).astype(np.uint8)
+        write_image(Image(labels[None] * 100), tmp_path / "data" / "images" / f"{name}.png")
+        write_image(Image(labels[None]), tmp_path / "data" / "masks" / f"{name}.png")
+    data = read_dataset(tmp_path / "data")
+    assert len(data.task.classes) == 3
+    given = chance.dirichlet([1, 2, 3], (20, 30)).transpose(2, 0, 1).astype(np.float32)
+    found = evaluate(Guess(lambda _: given, temperature=2), data, split="test")["calibration"]
+    truth = data.load(data.select("test")[0]).labels
+    for name, p in (("ece", given), ("ece_uncalibrated", retemper(given, 0.5))):
+        hits = np.stack([truth == 1, truth == 2])
+        assert found[name] == pytest.approx(calibration_error(p[1:], hits), abs=1e-6)
+    assert found["pixels"] == 600
+    assert sum(found["bins"]["count"]) == 1200
+
+
+def test_what_is_no_probability_is_not_calibrated(discs):
+    assert "calibration" not in evaluate(Guess(lambda x: x[:1].astype(float)), discs)  # to 255
+    truth = np.ones((2, 2), int)
+    assert promised(np.full((1, 2, 2), np.nan), truth, truth > 0, ("no", "yes"), 1) is None
+    assert promised(np.full((1, 2, 2), 0.5), truth, truth < 0, ("no", "yes"), 1) is None
+    assert "calibration" not in evaluate(lambda x: Mask((x[0] > 100).astype(int)), discs)
+    over = evaluate(Guess(lambda x: grey(x) * np.float32(1.000001)), discs)  # rounding
+    assert over["calibration"]["images"] == 1
+    several = evaluate(Guess(grey, temperature=2, members=3), discs)["calibration"]
+    assert several["temperature"] is None  # each member has its own
+    assert "ece_uncalibrated" not in several
+
+
+def test_the_page_shows_the_calibration_that_was_evaluated(own, discs, shown):
+    found = evaluate(load(own), discs, split="train", out=own)
+    assert found["calibration"]["images"] == 3
+    write_report(own)
+    assert shown["calibration"] is None  # compose takes it from metrics.json
+    shown.clear()
+    (own / "metrics.json").unlink()
+    write_report(own)  # of the cases that are shown, those of val
+    val = evaluate(load(own), discs, split="val")["calibration"]
+    assert shown["calibration"] == val
+    assert (val["images"], val["pixels"]) == (1, 48 * 48)
+
+
+def test_the_calibration_stands_on_the_page(own, discs):
+    for split in ("val", "test"):
+        found = evaluate(load(own), discs, split=split)["calibration"]
+        if split == "test":
+            evaluate(load(own), discs, split=split, out=own)
+        else:
+            (own / "metrics.json").unlink(missing_ok=True)
+        text = write_report(own).read_text(encoding="utf-8")
+        section = text[text.index('id="calibration"') : text.index('id="cases"')]
+        assert f"lower is better) {number(found['ece'])}" in section
+        assert "1 image · 2\N{THIN SPACE}304 pixels" in section
+        assert section.count("<svg") == 2
 
 
 @pytest.mark.parametrize(("changes", "w0", "sigma", "radius", "used"), [

@@ -22,7 +22,7 @@ from broken import CORPUS, Item
 from broken.probe import SECONDS
 from conftest import TINY
 from unetkit.data import read_dataset
-from unetkit.data.check import check
+from unetkit.data.checks import check
 from unetkit.errors import InputError
 from unetkit.image import read_image, stem
 

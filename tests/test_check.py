@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from scipy import ndimage
 
 from unetkit.data import Problem, check, read_dataset, summary
-from unetkit.data.check import across, from_error, inspect, judge
+from unetkit.data.checks import across, from_error, inspect, judge
 from unetkit.data.synthetic import KINDS, make
 from unetkit.errors import InputError
 from unetkit.image import read_image, read_labels, stem

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from conftest import TINY, blobs
+from conftest import TINY, blobs, environment
 from unetkit import __version__
 from unetkit.data import Normalization, Task, read_dataset
-from unetkit.data.fingerprint import fingerprint
+from unetkit.data.fingerprints import fingerprint
 from unetkit.network import NetworkConfig, UNet
 from unetkit.recipe import RECIPES, read_recipe, resolve
 from unetkit.segmenter import Card, load, save
@@ -213,6 +214,42 @@ def test_one_broken_image_among_several_is_1(unet, run, discs, tmp_path):
     assert err.count("\n") == 1
     names = sorted(path.name for path in (tmp_path / "out").rglob("*.*"))
     assert names == ["case0.png", "case1.png", "case3.png", "case4.png", "failures.csv"]
+
+
+PLAIN = """
+import sys
+from unetkit import cli
+cli.main()
+heavy = {"torch", "scipy", "skimage", "matplotlib", "pandas", "sklearn", "numba"}
+print("imported", sorted(heavy & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize("save", ["labels", "labels,probability,uncertainty"])
+def test_openvino_predicts_without_importing_anything_heavy(run, discs, tmp_path, save):
+    """PyTorch alone takes two seconds to import, and `unet predict` is to end in three."""
+    pytest.importorskip("openvino")
+    words = ["predict", run, discs / "images", "-o", tmp_path / "out", "--engine", "openvino",
+             "--save", save]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, *map(str, words)], env=environment(),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "engine: OpenVINO" in done.stdout
+    assert done.stdout.endswith("imported []\n")
+
+
+def test_models_are_averaged_over_all_their_views(unet, run, discs, tmp_path):
+    other = shutil.copytree(run, tmp_path / "other")
+    words = ["predict", run, discs / "images" / "case0.png", "-o", tmp_path / "out",
+             "--with", other, "--views", "rotations", "--save", "uncertainty"]  # fmt: skip
+    code, out, _ = unet(*words)
+    assert code == 0
+    assert "engine: 2 models, " in out
+    assert "16 passes over the image: about 16 times the time of one" in out
+    pages = tifffile.imread(tmp_path / "out" / "uncertainty" / "case0.tif")
+    assert pages.shape == (2, 48, 48)
 
 
 def test_interrupted_is_130(unet, discs, tmp_path, monkeypatch):
@@ -426,7 +463,7 @@ def test_models_that_are_none(unet, run, discs, tmp_path):
 @pytest.mark.parametrize(("words", "parts"), [
     ("evaluate RUN DATA --split tset", ["no cases in a split named tset", "train (3), val (1)"]),
     ("evaluate RUN DATA --device tpu", ["unknown device tpu; use auto, cpu, cuda or mps"]),
-    ("evaluate RUN DATA --precision fp16", ["--precision: unknown precision fp16; auto, fp32"]),
+    ("evaluate RUN DATA --precision fp16", ["unknown precision fp16; did you mean bf16?"]),
     ("evaluate RUN", ["Missing argument 'data' (see unet evaluate --help)"]),
     ("evaluate RUN NEW", ["no such folder; give the folder that holds images/ and masks/"]),
     ("predict RUN DATA/images", ["Missing option '-o' / '--out' (see unet predict --help)"]),
@@ -435,6 +472,13 @@ def test_models_that_are_none(unet, run, discs, tmp_path):
     ("predict RUN DATA/images -o NEW --threshold 1.5", ["--threshold: threshold 1.5 is not betwe"]),
     ("predict RUN DATA/images -o NEW --threshold 0", ["threshold 0 is not between 0 and 1"]),
     ("predict RUN DATA/images -o NEW --tile big", ["Invalid value for '--tile'"]),
+    ("predict RUN DATA/images -o NEW --max-memory 0", ["--max-memory: 0 GB is nothing"]),
+    ("predict RUN DATA/images -o NEW --max-memory 0.001",
+     ["--max-memory: libraries and model alone take ", " GB of memory; allow more than "]),
+    ("predict RUN DATA/images -o NEW --format jpg", ["unknown format jpg; did you mean png?"]),
+    ("predict RUN DATA/images -o NEW --views all", ["unknown test-time augmentation all; take"]),
+    ("predict RUN DATA/images -o NEW --with NO", ["NO: no such model; give a run folder or a"]),
+    ("predict RUN DATA/images -o NEW --engine tvm", ["--engine: unknown engine tvm; known are"]),
     ("predict RUN DATA/images -o NEW --save mask", ["--save: unknown output mask; known are lab"]),
     ("predict RUN DATA/images -o NEW --sav labels", ["No such option: --sav"]),
     ("predict RUN DATA/images -o RUN/recipe.yaml", ["recipe.yaml/labels: a file stands where a"]),
@@ -475,7 +519,8 @@ def test_results_that_exist_are_kept(unet, run, discs, tmp_path):
     assert unet(*words)[0] == 0
     code, _, err = unet(*words)
     assert code == 2
-    is_one_line(err, "5 of the outputs exist already; use --overwrite, or another -o")
+    how = "use --overwrite, --resume to keep them, or another -o"
+    is_one_line(err, f"5 of the outputs exist already; {how}")
     assert unet(*words, "--overwrite")[0] == 0
 
 

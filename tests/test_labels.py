@@ -16,7 +16,8 @@ from unetkit.data import read_dataset
 from unetkit.data.case import Drawing
 from unetkit.data.colours import GREY, pack, unpack
 from unetkit.data.counted import count_labels, count_mask, count_values, in_greys, runs, tally
-from unetkit.data.labels import encode, read_classes, read_fov, read_nearest, read_numbers
+from unetkit.data.encoding import encode
+from unetkit.data.labels import read_classes, read_fov, read_nearest, read_numbers
 from unetkit.data.legend import Legend, legend_of, read_legend
 from unetkit.data.task import Counted, Meaning, Task, recognise, to_classes
 from unetkit.errors import InputError

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from functools import reduce
 from operator import add
 
@@ -9,9 +11,12 @@ import torchmetrics.functional.classification as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import optimize, special, stats
 
 from unetkit.errors import InputError
 from unetkit.metrics.calibration import Reliability, brier, calibration_error, reliability
+from unetkit.metrics.entropy import disagreement, uncertainty
+from unetkit.metrics.temperature import PixelSample, fit_temperature, histogram, retemper
 
 DOORS = [reliability, calibration_error, brier]
 
@@ -226,3 +231,247 @@ def test_there_is_at_least_one_bin(score):
     for bins in (0, -3):
         with pytest.raises(InputError, match=f"bins: {bins} bins; use 1 or more"):
             score(*sample((4, 5)), bins=bins)
+
+
+# ---- temperature
+
+
+def drawn(size=40_000, seed=0, scale=1.0):
+    """Logits of a model that is right, and a truth drawn as often as they say; times `scale`."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(-1, 2, size)
+    truth = random.random(size) < 1 / (1 + np.exp(-logits))
+    return (scale * logits).astype(np.float32), truth
+
+
+def drawn_classes(size=40_000, classes=4, seed=0, scale=1.0):
+    """The same of classes that exclude each other: (k, n) and (n)."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (classes, size))
+    p = special.softmax(logits, axis=0)
+    labels = (random.random(size) > p.cumsum(0)).sum(0).clip(0, classes - 1)
+    return (scale * logits).astype(np.float32), labels
+
+
+def best_inverse(loss):
+    found = optimize.minimize_scalar(
+        lambda a: loss(math.exp(a)), bounds=(math.log(0.05), math.log(20)), method="bounded",
+        options={"xatol": 1e-7},
+    )  # fmt: skip
+    return math.exp(found.x), found.fun
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.3, 1, 3, 12])
+def test_temperature_equals_scipy_on_the_raw_logits(scale):
+    logits, truth = drawn(seed=1, scale=scale)
+    z = logits.astype(np.float64)
+    inverse, least = best_inverse(lambda a: np.mean(np.logaddexp(0, a * z) - a * z * truth))
+    fit = fit_temperature(histogram(logits, truth))
+    expected = max(1 / inverse, 0.05)
+    assert fit.temperature == pytest.approx(expected, rel=1e-3)
+    assert fit.temperature == pytest.approx(max(scale, 0.05), rel=0.05)  # the known answer
+    assert fit.loss == pytest.approx(least, abs=1e-5)
+    raw = -np.mean(special.log_expit(np.where(truth, z, -z)))
+    assert fit.loss_uncalibrated == pytest.approx(raw, abs=1e-5)
+    assert fit.pixels == truth.size
+    assert fit.reason == ("held at the bound of 0.05" if scale == 0.02 else "")
+    for error, t in ((fit.error, fit.temperature), (fit.error_uncalibrated, 1)):
+        assert error == pytest.approx(calibration_error(special.expit(z / t), truth), abs=2e-3)
+    assert fit.error < (0.02 if fit.reason == "" else fit.error_uncalibrated)
+
+
+@pytest.mark.parametrize(("classes", "scale"), [(2, 3), (4, 0.5), (4, 3), (7, 1)])
+def test_temperature_of_several_classes_equals_scipy(classes, scale):
+    logits, labels = drawn_classes(20_000, classes, scale=scale)
+    z = logits.T.astype(np.float64)
+    inverse, least = best_inverse(
+        lambda a: np.mean(
+            special.logsumexp(a * z, axis=1) - a * z[np.arange(len(labels)), labels]
+        )
+    )  # fmt: skip
+    fit = fit_temperature(PixelSample.of(classes).with_image(logits, labels))
+    assert fit.temperature == pytest.approx(1 / inverse, rel=1e-5)
+    assert fit.temperature == pytest.approx(scale, rel=0.05)
+    assert fit.loss == pytest.approx(least, abs=1e-9)
+    raw = -special.log_softmax(z, axis=1)[np.arange(len(labels)), labels].mean()
+    assert fit.loss_uncalibrated == pytest.approx(raw, abs=1e-9)
+    for error, t in ((fit.error, fit.temperature), (fit.error_uncalibrated, 1)):
+        p = special.softmax(z / t, axis=1)
+        pooled = np.concatenate([p[:, k] for k in range(1, classes)])
+        hits = np.concatenate([labels == k for k in range(1, classes)])
+        assert error == pytest.approx(calibration_error(pooled, hits), abs=1e-9)
+
+
+def test_two_classes_of_a_softmax_are_one_sigmoid():
+    logits, labels = drawn_classes(classes=2, scale=2)
+    both = fit_temperature(PixelSample.of(2).with_image(logits, labels))
+    one = fit_temperature(histogram(logits[1] - logits[0], labels == 1))
+    assert one.temperature == pytest.approx(both.temperature, rel=1e-3)
+    assert one.error == pytest.approx(both.error, abs=2e-3)
+
+
+@given(st.integers(0, 10**6))
+def test_a_fit_never_worsens_the_likelihood(seed):
+    random = np.random.default_rng(seed)
+    size, scale = random.integers(2, 40), 10 ** random.uniform(-4, 3)
+    logits = random.normal(random.normal(), scale, size)
+    truth = random.random(size) < random.random()
+    sample = PixelSample.of(3).with_image(
+        random.normal(0, scale, (3, size)), random.integers(0, 3, size)
+    )
+    for evidence in (histogram(logits, truth), sample):
+        fit = fit_temperature(evidence)
+        assert 0.05 <= fit.temperature <= 20
+        assert fit.loss <= fit.loss_uncalibrated
+        assert fit.loss == pytest.approx(evidence.loss(1 / fit.temperature))
+        if fit.reason == "":
+            for other in (0.99, 1.01):
+                assert evidence.loss(1 / (other * fit.temperature)) >= fit.loss - 1e-12
+
+
+def test_histograms_of_images_add_up():
+    logits, truth = drawn(30_000)
+    parts = [histogram(logits[i::3].reshape(100, 100), truth[i::3].reshape(100, 100))
+             for i in range(3)]  # fmt: skip
+    together, whole = reduce(add, parts), histogram(logits, truth)
+    assert together.count.tolist() == whole.count.tolist()
+    assert together.count.nbytes < 100_000  # whatever the images hold
+    assert fit_temperature(together).temperature == pytest.approx(
+        fit_temperature(whole).temperature, rel=1e-9
+    )
+
+
+def test_a_sample_of_many_pixels_is_every_so_manieth_and_bounded(monkeypatch):
+    monkeypatch.setattr("unetkit.metrics.temperature._NUMBERS", 600)
+    sample, numbers = PixelSample.of(2), 0
+    for size in (7, 301, 1, 64, 1000, 5):
+        every = np.arange(numbers, numbers + size)
+        numbers += size
+        sample = sample.with_image(np.stack([every, -every]).astype(np.float32), every % 11)
+        kept = np.arange(0, numbers, sample.step)
+        assert sample.logits.tolist() == np.stack([kept, -kept], 1).tolist()
+        assert sample.labels.tolist() == (kept % 11).tolist()
+        assert sample.logits.size <= 600
+        assert sample.seen == numbers
+    assert sample.step == 9
+
+
+def test_a_sampled_fit_is_that_of_all_pixels(monkeypatch):
+    logits, labels = drawn_classes(200_000, 3, scale=2)
+    every = fit_temperature(PixelSample.of(3).with_image(logits, labels))
+    monkeypatch.setattr("unetkit.metrics.temperature._NUMBERS", 60_000)
+    some = fit_temperature(PixelSample.of(3).with_image(logits, labels))
+    assert some.pixels < 20_000 < every.pixels
+    assert some.temperature == pytest.approx(every.temperature, rel=0.03)
+
+
+RIGHT = "every pixel is right, so no certainty would be too much"
+
+
+@pytest.mark.parametrize(("logits", "truth", "reason"), [
+    ([], [], "no pixel counts"),
+    ([np.nan], [True], "no pixel counts"),
+    ([-1.0, 2.0], [False, False], "every pixel is background"),
+    ([-1.0, 2.0], [True, True], "every pixel is foreground"),
+    ([-1.0, 0.0, 5.0], [False, True, True], RIGHT),
+])  # fmt: skip
+def test_where_there_is_nothing_to_fit_the_temperature_is_1(logits, truth, reason):
+    z = np.array(logits, np.float32)
+    fit = fit_temperature(histogram(z, np.array(truth, bool)))
+    assert (fit.temperature, fit.reason) == (1, reason)
+    several = PixelSample.of(3).with_image(np.stack([0 * z, z, 0 * z - 9]), np.array(truth, int))
+    fit = fit_temperature(several)
+    assert fit.temperature == 1
+    assert fit.reason == reason.replace("background", "of class 0").replace(
+        "foreground", "of class 1"
+    )
+
+
+def test_a_network_that_knows_nothing_is_held_at_the_bound():
+    logits, truth = drawn()
+    wrong = fit_temperature(histogram(logits, ~truth))
+    assert (wrong.temperature, wrong.reason) == (20, "held at the bound of 20")
+    assert wrong.loss < wrong.loss_uncalibrated
+
+
+def test_extreme_logits_and_nan_are_survived():
+    logits, truth = drawn(1000)
+    logits[:4], truth[:4] = [np.inf, -np.inf, np.nan, 3e38], [False, True, True, True]
+    fit = fit_temperature(histogram(logits, truth))
+    assert 1 < fit.temperature <= 20
+    assert fit.pixels == 999
+    assert math.isfinite(fit.loss)
+
+
+def test_logits_and_truth_must_fit():
+    with pytest.raises(InputError, match=r"truth: shape \(2,\) differs from the logits' \(3,\)"):
+        histogram(np.zeros(3), np.zeros(2, bool))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1, 2.5])
+def test_retempering_divides_the_logits(temperature):
+    logits, _ = drawn_classes(500)
+    p = special.softmax(logits.astype(np.float64), axis=0)
+    logits = logits.astype(np.float64)
+    assert retemper(p, temperature) == pytest.approx(special.softmax(logits / temperature, axis=0))
+    one = special.expit(logits[:1])
+    assert retemper(one, temperature) == pytest.approx(special.expit(logits[:1] / temperature))
+    each = special.expit(logits)
+    assert retemper(each, temperature, exclusive=False) == pytest.approx(
+        special.expit(logits / temperature)
+    )
+    assert retemper(retemper(p, temperature), 1 / temperature) == pytest.approx(p)
+    assert retemper(np.array([[0.0, 0.5, 1.0]]), temperature).tolist() == [[0, 0.5, 1]]
+
+
+# ---- uncertainty
+
+
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_uncertainty_equals_scipy(classes):
+    logits, _ = drawn_classes(600, classes, scale=2)
+    p = special.softmax(logits, axis=0).reshape(classes, 20, 30)
+    expected = stats.entropy(p.astype(np.float64), base=classes, axis=0)
+    got = uncertainty(p)
+    assert got.dtype == np.float32
+    assert got.shape == (1, 20, 30)
+    assert got[0] == pytest.approx(expected, abs=1e-6)
+    if classes == 2:
+        assert uncertainty(p[1:])[0] == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (2, 3, 4)])
+def test_uncertainty_from_none_to_all(shape):
+    assert (uncertainty(np.zeros((1, *shape))) == 0).all()
+    assert (uncertainty(np.ones((1, *shape), np.float32)) == 0).all()
+    assert uncertainty(np.full((1, *shape), 0.5, np.float16)) == pytest.approx(1)
+    assert uncertainty(np.full((3, *shape), 1 / 3)) == pytest.approx(1)
+    assert uncertainty(np.full((3, *shape), 1 / 3)).max() <= 1
+    assert np.isnan(uncertainty(np.full((1, *shape), np.nan))).all()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_disagreement_is_mutual_information(classes):
+    members = np.stack([drawn_classes(300, max(2, classes), seed=s)[0] for s in range(5)])
+    p = special.softmax(members.astype(np.float64), axis=1)[:, -classes:]
+    entropy = np.mean([uncertainty(one) for one in p], axis=0)
+    full = np.concatenate([1 - p, p], axis=1) if classes == 1 else p
+    # Mean Kullback-Leibler divergence of the members from their mean: the same, otherwise written.
+    apart = stats.entropy(full, full.mean(0, keepdims=True), axis=1).mean(0)
+    got = disagreement(p.mean(0), entropy)
+    assert got.shape == (1, 300)
+    assert got[0] == pytest.approx(apart / np.log(max(2, classes)), abs=1e-5)
+    same = disagreement(p[0], uncertainty(p[0]))
+    assert (same == 0).all()
+    assert (disagreement(p[0], uncertainty(p[0]) + 1e-3) == 0).all()
+
+
+def test_what_prediction_needs_loads_nothing_heavy():
+    code = """
+import sys
+from unetkit.metrics import disagreement, uncertainty
+from unetkit.metrics.temperature import retemper
+there = [name for name in ("torch", "scipy", "skimage", "pandas") if name in sys.modules]
+assert not there, there
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)

@@ -107,3 +107,25 @@ def test_channels_must_agree() -> None:
         Normalization.fit("dataset", [sample(np.ones((c, 8, 8))) for c in (3, 1)])
     with pytest.raises(InputError, match="at least one image"):
         Normalization.fit("dataset", [])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_settled_by_windows_equals_the_image_in_memory(dtype: type) -> None:
+    image = np.random.default_rng(3).gamma(2, 40, (2, 70, 90)).clip(0, 255).astype(dtype)
+    windows = (image[:, y : y + 32, x : x + 50] for y in range(0, 70, 32) for x in (0, 50))
+    settled = Normalization(method="image").settle(windows)
+    np.testing.assert_allclose(
+        settled.apply(image[:, 10:20]),
+        Normalization(method="image").apply(image)[:, 10:20],
+        atol=2e-6,
+    )
+
+
+def test_settled_leaves_out_what_is_no_number_and_keeps_a_stored_transform() -> None:
+    image = np.random.default_rng(4).normal(5, 2, (1, 40, 40)).astype(np.float32)
+    image[0, :7, 3] = np.nan
+    settled = Normalization(method="image").settle([image[:, :20], image[:, 20:]])
+    assert settled.mean is not None
+    assert settled.mean[0] == pytest.approx(float(np.nanmean(image.astype(np.float64))), rel=1e-6)
+    stored = Normalization(method="dataset", mean=(1.0,), std=(2.0,))
+    assert stored.settle(iter(())) is stored

@@ -50,7 +50,7 @@ def test_a_name_that_is_not_there():
 @pytest.mark.parametrize("before", [
     "",
     "import unetkit.cli, unetkit.demo, unetkit.application, unetkit.evaluation, unetkit.training",
-    "import unetkit.data.check, unetkit.prediction, unetkit.report.assemble, unetkit.segmenter",
+    "import unetkit.data.checks, unetkit.prediction, unetkit.report.assemble, unetkit.segmenter",
 ])  # fmt: skip
 def test_functions_are_functions_whatever_was_imported_before(before):
     """A submodule of the same name would take the place of a function."""
@@ -61,7 +61,7 @@ import unetkit
 from types import FunctionType
 for name in {FUNCTIONS[::-1]}:
     assert isinstance(getattr(unetkit, name), FunctionType), name
-import unetkit.training, unetkit.evaluation, unetkit.prediction, unetkit.data.check
+import unetkit.training, unetkit.evaluation, unetkit.prediction, unetkit.data.checks
 assert all(isinstance(getattr(unetkit, name), FunctionType) for name in {FUNCTIONS})
 from unetkit import *
 assert isinstance(train, FunctionType)

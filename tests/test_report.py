@@ -30,6 +30,7 @@ from unetkit.report import (
     overlay,
     page,
     pictures,
+    reliability,
 )
 
 HOSTILE = '<script>alert("x")</script>"\' onerror="alert(1)'
@@ -313,6 +314,145 @@ def test_bar_places_the_score_and_keeps_to_its_scale() -> None:
     assert "M154.0 2V16" in drawn
 
 
+# ---- calibration
+
+
+CALIBRATION: dict[str, Any] = {
+    "temperature": 1.834,
+    "images": 6,
+    "pixels": 1234567,
+    "ece": 0.0123,
+    "ece_uncalibrated": 0.0456,
+    "bins": {
+        "count": [1_000_000, 0, 99, 234_468],
+        "stated": [0.125, None, 0.6, 0.875],
+        "true": [0.25, None, 0.9, 0.75],
+    },
+    "bins_uncalibrated": {
+        "count": [900_000, 5, 0, 334_562],
+        "stated": [0.01, 0.3, None, 1.0],
+        "true": [0.02, 0.4, None, 0.5],
+    },
+}
+
+
+def test_the_diagram_has_a_dot_for_each_bin_with_enough_pixels() -> None:
+    found = reliability.section(CALIBRATION)
+    assert found is not None
+    (_, _, drawn), (_, _, heights) = found.figures
+    dots = re.findall(r'class="dot (s\d)" cx="([^"]+)" cy="([^"]+)"', drawn)
+    left, bottom, size = charts.LEFT, reliability._BOTTOM, reliability.SIZE
+
+    def place(stated: float, true: float) -> tuple[float, float]:
+        return left + stated * size, bottom - true * size
+
+    at = [(name, (float(x), float(y))) for name, x, y in dots]
+    expected = [
+        ("s1", place(0.01, 0.02)),
+        ("s1", place(1.0, 0.5)),
+        ("s0", place(0.125, 0.25)),  # the one that counts lies on top
+        ("s0", place(0.875, 0.75)),
+    ]
+    assert [name for name, _ in at] == [name for name, _ in expected]
+    for (_, got), (_, wanted) in zip(at, expected, strict=True):
+        assert got == pytest.approx(wanted, abs=0.06)
+    assert re.findall(r'class="name (s\d) start"[^>]*>(\w+)<', drawn) == [
+        ("s0", "calibrated"), ("s1", "before"),
+    ]  # fmt: skip
+    diagonal = re.search(r'class="mark" d="M(\d+) (\d+)L(\d+) (\d+)"', drawn)
+    assert diagonal is not None
+    assert [float(v) for v in diagonal.groups()] == [*place(0, 0), *place(1, 1)]
+    # The height of a bar is its logarithm; the empty bin has none.
+    bars = [float(v) for v in re.findall(r'class="column"[^>]*height="([^"]+)"', heights)]
+    assert bars == pytest.approx(
+        [size * np.log10(n) / 6 for n in (1_000_000, 99, 234_468)], abs=0.06
+    )
+    assert "1 M" in heights
+
+
+def test_the_calibration_in_plain_words() -> None:
+    found = reliability.section(CALIBRATION, METRICS["protocol"])
+    assert found is not None
+    assert found.facts == (
+        "Expected calibration error (ECE, lower is better) 0.012 · 0.046 before temperature "
+        "scaling · split test · 6 images · 1\u2009234\u2009567 pixels · inside the field of view"
+    )
+    assert (
+        "too sure of itself: its logits are divided by the temperature 1.83, which brings the"
+        in (found.note)
+    )
+    assert found.columns[:4] == ["probability", "pixels", "mean stated", "share true"]
+    assert found.rows[0] == [
+        "0.00 to 0.25", "1\u2009000\u2009000", "0.125", "0.250", "900\u2009000", "0.010", "0.020",
+    ]  # fmt: skip
+    assert found.rows[1][2] == "–"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"temperature": 0.5}, "not sure enough of itself"),
+        ({"temperature": 1.02}, "about as sure as it was right"),
+        ({"ece": 0.05}, "does not bring the error down"),
+        ({"temperature": None}, "each with a temperature of its own"),
+        ({"temperature": 1, "ece_uncalibrated": None}, "No temperature is applied"),
+    ],
+)
+def test_what_the_temperature_did(change: dict[str, Any], words: str) -> None:
+    found = reliability.section(CALIBRATION | change)
+    assert found is not None
+    assert words in found.note
+
+
+def test_one_curve_where_nothing_was_tempered_and_classes_have_their_words() -> None:
+    alone = {k: v for k, v in CALIBRATION.items() if "uncalibrated" not in k}
+    found = reliability.section(alone | {"temperature": 1, "images": 1}, several=True)
+    assert found is not None
+    assert "as stated" in found.figures[0][2]
+    assert "before" not in found.figures[0][2]
+    assert "gives a class a probability of 0.8, eight in ten should be of that class" in found.lead
+    assert "classes times pixels" in found.figures[1][2]
+    words = "1 image · 1\u2009234\u2009567 pixels · each foreground class against all others"
+    assert found.facts.endswith(words)
+    assert len(found.columns) == len(found.rows[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(None, 3, [], {}, {"bins": 3}, {"bins": {"count": [1], "stated": [0.5]}}),
+        {"bins": {"count": [1, 2], "stated": [0.5], "true": [0.5]}},
+        {"bins": {"count": ["x"], "stated": [0.5], "true": [0.5]}},
+        {"bins": {"count": [0, 0], "stated": [None, None], "true": [None, None]}},
+    ],
+)
+def test_what_is_no_calibration_is_left_out(wrong: object, run: Path) -> None:
+    assert reliability.section(wrong) is None
+    (run / "metrics.json").write_text(json.dumps(METRICS | {"calibration": wrong}))
+    found = Page(compose(run / "r.html", title="T", run=run))
+    assert "No probabilities have been held against a truth yet." in found.text
+
+
+def test_bins_with_few_pixels_only_leave_the_diagram_empty() -> None:
+    few = CALIBRATION | {"bins": {"count": [3, 1], "stated": [0.2, 0.9], "true": [0.0, 1.0]}}
+    found = reliability.section(few)
+    assert found is not None
+    assert "nan" not in str(found).lower()
+    assert 'class="dot s0"' not in found.figures[0][2]
+    assert len(re.findall('class="column"', found.figures[1][2])) == 2
+
+
+def test_the_calibration_is_that_of_metrics_unless_another_is_given(run: Path) -> None:
+    (run / "metrics.json").write_text(json.dumps(METRICS | {"calibration": CALIBRATION}))
+    found = Page(compose(run / "r.html", title="T", run=run))
+    assert "0.046 before temperature scaling · split test · 6 images" in found.text
+    assert "#calibration" in found.values("href")
+    given = Page(
+        compose(run / "r.html", title="T", run=run, calibration=CALIBRATION | {"images": 77})
+    )
+    assert "77 images" in given.text
+
+
 # ---- words
 
 
@@ -588,7 +728,7 @@ def other(run: Path, name: str, **protocol: Any) -> Path:
 
 def test_runs_under_one_protocol_are_ranked(run: Path) -> None:
     (run / "report.html").write_text("x")
-    second = other(run, "second", date="2026-01-01", threshold=0.5)
+    second = other(run, "second", date="2026-01-01", threshold=0.5, temperature=1.7)
     third = run.parent / "third"
     third.mkdir()
     found = Page(combine([run, second, third], run.parent / "out" / "all.html"))

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from conftest import member_of, segmenter_of
 from unetkit.data import Normalization, Task
 from unetkit.errors import InputError
 from unetkit.image import Image, write_image
@@ -46,7 +47,7 @@ def noise(*shape, seed=0, dtype=np.uint8):
 
 
 def segmenter(**options):
-    return Segmenter(*model(**options), device="cpu", precision="fp32")
+    return segmenter_of(*model(**options))
 
 
 FORMS = [
@@ -60,11 +61,11 @@ FORMS = [
 def test_saved_and_loaded_gives_the_same_bits(tmp_path, form):
     net, card = model(**form)
     image = noise(1, 45, 37)
-    before = Segmenter(net, card, device="cpu", precision="fp32")(image)
+    before = segmenter_of(net, card)(image)
     assert np.ptp(before.probabilities[0]) > 0.1  # a network that says something
     save(tmp_path / "run" / "model.safetensors", net.state_dict(), card)
     for path in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
-        after = load(path, device="cpu", precision="fp32")(image)
+        after = load(path, device="cpu", engine="torch", precision="fp32")(image)
         assert np.array_equal(before.probabilities, after.probabilities)
         assert np.array_equal(before.labels, after.labels)
     assert after.probabilities.shape == (form.get("classes", 1), 45, 37)
@@ -112,7 +113,7 @@ def test_every_number_type_and_grey_without_a_channel(tmp_path, dtype):
 def test_the_normalisation_is_the_card_s(method):
     net, card = model()
     card = card.model_copy(update={"normalization": Normalization(method=method)})
-    segment = Segmenter(net, card, device="cpu", precision="fp32")
+    segment = segmenter_of(net, card)
     image = noise(1, 16, 16)
     brighter = segment(image.astype(np.float32) * 3 + 7).probabilities
     same = np.allclose(segment(image).probabilities, brighter, atol=1e-5)
@@ -157,22 +158,23 @@ def test_whose_threshold_counts():
     """The call's, else the recipe's, else the one tuned on val."""
     image = noise(1, 24, 24)
     net, card = model()
-    p = np.quantile(Segmenter(net, card, precision="fp32")(image).probabilities, [0.3, 0.5, 0.7])
+    p = np.quantile(segmenter_of(net, card)(image).probabilities, [0.3, 0.5, 0.7])
     tuned = card.model_copy(update={"threshold": float(p[0]), "threshold_from": "tuned"})
     fixed = tuned.model_copy(update={"predict": PredictConfig(threshold=float(p[1]))})
     shares = []
     for one, given in ((tuned, None), (fixed, None), (fixed, float(p[2])), (fixed, 0.0)):
-        segment = Segmenter(net, one, device="cpu", precision="fp32")
+        segment = segmenter_of(net, one)
         shares.append(segment(image, threshold=given).labels.mean())
     assert shares == pytest.approx([0.7, 0.5, 0.3, 1.0], abs=0.01)
-    said = [Segmenter(net, c, device="cpu").protocol["threshold_from"] for c in (tuned, fixed)]
+    said = [segmenter_of(net, c).protocol["threshold_from"] for c in (tuned, fixed)]
     assert said == ["tuned", "set in the recipe"]
 
 
 @pytest.mark.parametrize("form", FORMS[:4])
 def test_tiled_equals_whole(form):
-    segment = segmenter(**form)
-    least = segment.network.footprint.least_tile
+    net, card = model(**form)
+    segment = segmenter_of(net, card)
+    least = segment.footprint.least_tile
     image = noise(1, least[0] + 21, least[1] + 8)
     whole, seen = segment(image).probabilities, []
     tiled = segment(image, tile=least[0], progress=lambda *counts: seen.append(counts))
@@ -180,17 +182,18 @@ def test_tiled_equals_whole(form):
     assert seen == [(k + 1, len(seen)) for k in range(len(seen))]
     assert len(seen) > 4
     recipe = segment.card.model_copy(update={"predict": PredictConfig(tile=least)})
-    again = Segmenter(segment.network, recipe, device="cpu", precision="fp32")(image)
+    again = segmenter_of(net, recipe)(image)
     assert np.abs(again.probabilities - whole).max() <= 1e-5
 
 
 def test_mirror_images_are_averaged():
-    segment, image = segmenter(), noise(1, 32, 32)
+    net, card = model()
+    segment, image = segmenter_of(net, card), noise(1, 32, 32)
     flips = [(), (1,), (2,), (1, 2)]
     mean = np.mean([np.flip(segment(np.flip(image, f).copy()).probabilities, f) for f in flips], 0)
     assert np.allclose(segment(image, tta=True).probabilities, mean, atol=1e-6)
-    card = segment.card.model_copy(update={"predict": PredictConfig(tta="flips")})
-    always = Segmenter(segment.network, card, device="cpu", precision="fp32")
+    card = card.model_copy(update={"predict": PredictConfig(tta="flips")})
+    always = segmenter_of(net, card)
     assert np.allclose(always(image).probabilities, mean, atol=1e-6)
     assert np.array_equal(
         always(image, tta=False).probabilities, segment(image, tta=False).probabilities
@@ -234,8 +237,8 @@ def test_an_illegal_tile_names_the_nearest(tile):
 
 def test_the_engine_says_what_computes():
     net, card = model()
-    assert Segmenter(net, card, device="cpu", precision="fp32").engine == "PyTorch fp32 on cpu"
-    half = Segmenter(net, card, device="cpu", precision="bf16")
+    assert segmenter_of(net, card).engine == "PyTorch fp32 on cpu"
+    half = segmenter_of(net, card, precision="bf16")
     assert half.engine == "PyTorch bf16 on cpu"
     image = noise(1, 32, 32)
     one = half(image).probabilities
@@ -341,7 +344,7 @@ def test_a_full_disk_leaves_the_older_model(tmp_path, monkeypatch):
         filename.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unetkit.segmenter.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(InputError, match=r"m\.safetensors: the disk is full; free some space"):
         save(path, net.state_dict(), card)
     assert load(path).card == card
@@ -355,5 +358,181 @@ def test_several_classes_have_no_threshold_in_their_protocol():
         task = Task(classes=names, kind="semantic", values=tuple(range(len(names))), ignore=(),
                     channels=1, ndim=2)  # fmt: skip
         card = Card(network=config, normalization=Normalization(), task=task)
-        protocol = Segmenter(UNet(config), card, device="cpu").protocol
+        protocol = segmenter_of(UNet(config), card).protocol
         assert {"threshold", "decision"} & protocol.keys() == {expected}
+
+
+# ---------------------------------------------------------- temperature, uncertainty, ensembles
+
+
+def flat(logits, **changes):
+    """Give a model that says the same of every pixel: the head's bias, whatever the image."""
+    classes = len(logits)
+    task = TASK
+    if classes > 2:
+        names = tuple(f"class_{k}" for k in range(classes))
+        task = TASK.model_copy(update={"classes": names, "values": tuple(range(classes))})
+    head = changes.pop("head", "sigmoid" if classes == 1 else "softmax")
+    net, card = model(classes=classes, head=head, norm="none", task=task)
+    with torch.no_grad():
+        net.head[0].weight.zero_()
+        net.head[0].bias.copy_(torch.tensor(logits))
+    return member_of(net, card.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(("logits", "temperature", "expected"), [
+    ([3.0], 1.0, [0.9525741268]),  # 1 / (1 + e^-3)
+    ([3.0], 2.0, [0.8175744762]),  # 1 / (1 + e^-1.5)
+    ([-200.0], 0.5, [0.0]),
+    ([0.0, 2.0], 1.0, [0.1192029220, 0.8807970780]),
+    ([0.0, 2.0], 4.0, [0.3775406688, 0.6224593312]),  # 1 / (1 + e^0.5)
+    ([1.0, 0.0, 3.0], 2.0, [0.2312238975, 0.1402443887, 0.6285317138]),
+])  # fmt: skip
+def test_temperature_divides_the_logits(logits, temperature, expected):
+    answer = Segmenter(flat(logits, temperature=temperature))(noise(1, 9, 14))
+    for probability, wanted in zip(answer.probabilities, expected, strict=True):
+        np.testing.assert_allclose(probability, wanted, atol=2e-7)
+    assert Segmenter(flat(logits, temperature=temperature)).protocol["temperature"] == temperature
+
+
+def test_the_temperature_is_kept_in_the_file(tmp_path):
+    net, card = model(card={"temperature": 1.7})
+    save(tmp_path / "m.safetensors", net.state_dict(), card)
+    image = noise(1, 24, 24)
+    hot = load(tmp_path / "m.safetensors", device="cpu", engine="torch", precision="fp32")(image)
+    logit = np.log(hot.probabilities / (1 - hot.probabilities))
+    cold = segmenter_of(net, card.model_copy(update={"temperature": 1.0}))(image).probabilities
+    np.testing.assert_allclose(logit * 1.7, np.log(cold / (1 - cold)), atol=2e-4)
+    header(tmp_path / "m.safetensors", card_with(temperature=0))
+    with pytest.raises(
+        InputError, match=r"does not fit this unetkit \(temperature: .*greater than"
+    ):
+        load(tmp_path / "m.safetensors")
+
+
+def test_uncertainty_is_the_entropy():
+    from scipy.stats import entropy
+
+    for logits in ([1.3], [0.5, -0.4], [1.0, 0.0, 3.0]):
+        answer = Segmenter(flat(logits))(noise(1, 8, 8))
+        p = answer.probabilities[:, 0, 0].astype(np.float64)
+        p = np.array([p[0], 1 - p[0]]) if len(p) == 1 else p
+        assert answer.uncertainty.shape == (8, 8)
+        np.testing.assert_allclose(answer.uncertainty, entropy(p, base=len(p)), atol=1e-6)
+        assert answer.spread is None  # one network, one view: nobody disagrees
+
+
+def test_an_ensemble_is_the_mean_of_its_members_and_spread_their_disagreement(tmp_path):
+    image, paths = noise(1, 40, 33), []
+    for seed in range(3):
+        net, card = model(seed, norm="none", card={"threshold": (0.2, 0.3, 0.7)[seed]})
+        card = card.model_copy(update={"temperature": 1.0 + seed})
+        paths.append(tmp_path / f"{seed}.safetensors")
+        save(paths[-1], net.state_dict(), card)
+    options = {"device": "cpu", "engine": "torch", "precision": "fp32"}
+    single = [load(path, **options)(image) for path in paths]
+    ensemble = load(paths, **options)
+    answer = ensemble(image)
+    mean = np.mean([one.probabilities for one in single], 0)
+    np.testing.assert_allclose(answer.probabilities, mean, atol=1e-6)
+    assert ensemble.threshold == pytest.approx(0.4)
+    assert np.array_equal(answer.labels, answer.probabilities[0] >= np.float32(0.4))
+    expected = answer.uncertainty - np.mean([one.uncertainty for one in single], 0)
+    assert answer.spread.shape == (1, 40, 33)
+    np.testing.assert_allclose(answer.spread[0], np.clip(expected, 0, 1), atol=1e-6)
+    assert answer.spread.max() > 1e-3
+    assert ensemble.engine == "3 models, PyTorch fp32 on cpu"
+    assert ensemble.protocol["members"] == 3
+    assert load([paths[0]], **options)(image).spread is None
+    views = load(paths, **options)(image, tta="flips")
+    flips = [load(path, **options)(image, tta="flips").probabilities for path in paths]
+    np.testing.assert_allclose(views.probabilities, np.mean(flips, 0), atol=1e-6)
+
+
+def test_members_that_agree_on_being_unsure_do_not_disagree():
+    sure = [flat([9.0]), flat([-9.0])]
+    torn = Segmenter(*sure)(noise(1, 8, 8))
+    np.testing.assert_allclose(torn.probabilities, 0.5, atol=1e-6)
+    np.testing.assert_allclose(torn.uncertainty, 1, atol=1e-6)
+    assert torn.spread.min() > 0.99
+    unsure = Segmenter(flat([0.0]), flat([0.0]))(noise(1, 8, 8))
+    np.testing.assert_allclose(unsure.uncertainty, 1, atol=1e-6)
+    np.testing.assert_allclose(unsure.spread, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("one", "other", "what"), [
+    ({}, {"task": TASK.model_copy(update={"classes": ("background", "nucleus")})}, "classes"),
+    ({}, {"task": TASK.model_copy(update={"channels": 3})}, "channels"),
+    ({}, {"classes": 2, "head": "softmax"}, "output channels"),
+    ({}, {"ndim": 3}, "axes"),
+    ({}, {"depth": 3}, "tiles"),
+    ({}, {"padding": "valid", "norm": "none"}, "tiles"),
+])  # fmt: skip
+def test_models_that_cannot_be_averaged(tmp_path, one, other, what):
+    for name, options in (("a", one), ("b", other)):
+        net, card = model(**options)
+        save(tmp_path / f"{name}.safetensors", net.state_dict(), card)
+    with pytest.raises(InputError) as caught:
+        load([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], device="cpu")
+    assert str(caught.value) == (
+        f"models of different {what} cannot be averaged; "
+        "join models of one task and one depth, such as the folds of a study"
+    )
+
+
+def test_settle_measures_an_image_once_for_those_who_ask():
+    """In parts as in one piece; a model of stored statistics does not look at the image."""
+    image = np.random.default_rng(0).gamma(2.0, 40.0, (1, 37, 41)).astype(np.float32)
+    image[0, 3:9, 5] = np.nan
+    parts = [image[:, :10], image[:, 10:11], image[:, 11:]]
+    net, card = model()
+    by_image = card.model_copy(update={"normalization": Normalization(method="image")})
+    never = iter(())
+
+    def looked():
+        raise AssertionError("looked at")
+        yield
+
+    assert segmenter_of(net, card).settle(looked()) == [card.normalization]
+    both = Segmenter(member_of(net, card), member_of(net, by_image), member_of(net, by_image))
+    first, second, third = both.settle(parts)
+    assert first == card.normalization
+    assert second == third
+    assert second.mean[0] == pytest.approx(np.nanmean(image.astype(np.float64)), rel=1e-9)
+    assert second.std[0] == pytest.approx(np.nanstd(image.astype(np.float64)), rel=1e-9)
+    assert segmenter_of(net, by_image).settle(never) == [by_image.normalization]
+    own = segmenter_of(net, by_image)(image).probabilities
+    np.testing.assert_allclose(
+        own, segmenter_of(net, card.model_copy(update={"normalization": second}))(image)
+        .probabilities, atol=1e-6,
+    )  # fmt: skip
+
+
+def test_what_is_nowhere_measured_is_not_an_image_of_zeros():
+    net, card = model()
+    image = Image(np.where(noise(1, 20, 20) > 100, 7, noise(1, 20, 20)).astype(np.int16), nodata=7)
+    seen = image.data.astype(np.float32)
+    seen[image.data == 7] = np.nan
+    segment = segmenter_of(net, card)
+    assert np.array_equal(segment(image).probabilities, segment(seen).probabilities)
+    assert not np.array_equal(segment(image).probabilities, segment(image.data).probabilities)
+
+
+@pytest.mark.parametrize(("tta", "line"), [
+    ("mirror", "--tta: unknown test-time augmentation mirror; take none, flips, rotations or pap"),
+])  # fmt: skip
+def test_an_unknown_augmentation(tta, line):
+    with pytest.raises(InputError, match=line):
+        segmenter()(noise(1, 20, 20), tta=tta)
+
+
+def test_too_little_memory_names_the_image_and_what_is_enough():
+    segment = segmenter()
+    with pytest.raises(
+        InputError, match=r"^a\.tif: prediction needs \d+\.\d GB, 0\.0 GB are allow"
+    ):
+        segment.plan((1, 9000, 9000), 1, memory=2**20, where="a.tif")
+    with pytest.raises(InputError) as caught:
+        segment.plan((1, 9000, 9000), 1, memory=2**20)
+    enough = float(caught.value.cure.removeprefix("--max-memory "))
+    assert segment.plan((1, 9000, 9000), 1, memory=int((enough + 0.1) * 1e9)).tile[0] < 9000

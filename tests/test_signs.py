@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 from scipy import ndimage
 
 from unetkit.data.alignment import TURNS, align
-from unetkit.data.check.likeness import alike, invariant, weights
-from unetkit.data.check.masks import is_off
+from unetkit.data.checks.likeness import alike, invariant, weights
+from unetkit.data.checks.masks import is_off
 from unetkit.data.signs import Signs, examine
 from unetkit.data.sketch import reduced, sketch
 from unetkit.data.smear import smear

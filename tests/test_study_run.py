@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,20 +19,18 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-import unetkit
-from conftest import TINY, blobs
+from conftest import PATIENCE, TINY, blobs, environment, wait_for
 from unetkit.errors import InputError
 from unetkit.machine import cores
-from unetkit.network import NetworkConfig
+from unetkit.network import NetworkConfig, UNet
 from unetkit.recipe import read_recipe, to_document
-from unetkit.segmenter import load
+from unetkit.segmenter import load, read_card
 from unetkit.study import StudyConfig, cells, run_study, write_study
 from unetkit.study.crew import _outcome, run_here
 from unetkit.study.grid import to_yaml
 from unetkit.study.run import _job
 from unetkit.study.work import Job, flops, read_note
 
-PATIENCE = 300  # seconds; much more than is needed, for machines that do something else besides
 QUICK = ["train.epochs=2", "train.steps=3"]
 LAST = 14
 LONG = [f"train.epochs={LAST}", "train.steps=4", "network.depth=1"]  # time to interrupt it
@@ -107,17 +104,6 @@ def same_run(one, other):
     return True
 
 
-def wait_for(condition, what):
-    """Give the first true answer of `condition`."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        answer = condition()
-        if answer:
-            return answer
-        time.sleep(0.01)
-    raise AssertionError(f"waited in vain for {what}")
-
-
 def holder(folder):
     """Find the process that has a cell under way: it holds the lock in its folder."""
     for process in psutil.Process().children(recursive=True):
@@ -166,12 +152,6 @@ from unetkit.study import run_study
 if __name__ == "__main__":
     run_study(sys.argv[1], sys.argv[2])
 """
-
-
-def environment():
-    """Let a new process find the package that is tested, installed or not."""
-    source = str(Path(unetkit.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
 
 
 def start(study, out, folder):
@@ -293,7 +273,7 @@ def test_the_table_says_what_the_cells_say(small):
         assert (row["status"], row["error"], row["attempts"]) == ("done", "", "1")
         assert float(row["threshold"]) == test["protocol"]["threshold"]
         # Costs, each by another way than the study's.
-        network = load(folder).network
+        network = UNet(read_card(folder).network)
         assert int(row["parameters"]) == sum(p.numel() for p in network.parameters())
         assert float(row["gflops"]) * 1e9 == flops(network.config, (32, 32))
         assert int(row["steps"]) == 6
@@ -583,40 +563,6 @@ def test_a_process_that_dies_after_its_cell_is_done_took_nothing_along(mine):
 
 
 # -------------------------------------------------------------------------------------------- Dask
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    """Start a scheduler and two workers, each a process with a nanny, as a user would."""
-    pytest.importorskip("distributed")
-    place, started = tmp_path / "scheduler.json", []
-    scratch = {**environment(), "DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
-
-    def dask(*words):
-        with (tmp_path / f"dask{len(started)}.txt").open("wb") as said:
-            command = [sys.executable, "-m", "dask", *words, "--host", "127.0.0.1",
-                       "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]  # fmt: skip
-            started.append(subprocess.Popen(command, stdout=said, stderr=said, env=scratch))
-
-    def address():
-        assert started[0].poll() is None, (tmp_path / "dask0.txt").read_text()
-        with suppress(OSError, ValueError):  # it may be there and empty yet
-            return json.loads(place.read_text())["address"]
-
-    try:
-        dask("scheduler", "--port", "0", "--scheduler-file", str(place))
-        found = wait_for(address, "the scheduler")
-        for _ in range(2):
-            dask("worker", found, "--nthreads", "1")
-        yield found
-    finally:
-        for process in started:
-            with suppress(psutil.Error):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    with suppress(psutil.Error):
-                        child.kill()
-            process.kill()
-            process.wait(PATIENCE)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 import unetkit.data.survey as room
 from unetkit.data import fingerprint, read_dataset
 from unetkit.data.case import Case, Drawing
-from unetkit.data.fingerprint import looked_counts
+from unetkit.data.fingerprints import looked_counts
 from unetkit.data.survey import look, survey
 from unetkit.image import Georeference, Image, write_image
 

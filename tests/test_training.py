@@ -11,17 +11,29 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import TINY, blobs
 from unetkit.data import read_dataset
+from unetkit.data.synthetic import make
 from unetkit.errors import InputError
+from unetkit.metrics import (
+    Calibration,
+    PixelSample,
+    best_threshold,
+    calibration_error,
+    fit_temperature,
+    histogram,
+    retemper,
+    uncertainty,
+)
 from unetkit.recipe import read_recipe
-from unetkit.segmenter import load
+from unetkit.segmenter import Card, load, read_card, save
 from unetkit.training import train
-from unetkit.training.record import warn
+from unetkit.training.record import calibrated, card, recall, warn
 from unetkit.training.schedule import Progress
-from unetkit.training.validate import Validation, supervise
+from unetkit.training.validate import Validation, gather, supervise, tempered
 
 
 def history(folder):
@@ -170,6 +182,188 @@ def test_a_network_that_says_nothing_is_named():
     assert len(said) == 2
     assert "almost nothing" in said[0]
     assert "everywhere" in said[1]
+
+
+# ---- calibration
+
+
+@pytest.fixture(scope="module")
+def vessels(tmp_path_factory):
+    """Give generated vessels, and a run on them that is neither bad nor perfect."""
+    folder = tmp_path_factory.mktemp("vessels")
+    make("vessels", folder / "data", count=10, size=(128, 128))
+    said = []
+    changes = [*TINY, "network.width=8", "train.epochs=2", "train.steps=45", "train.batch=4",
+               "train.patch=64", "train.ema=0.9", "optimizer.lr=0.02", "augment.rotate=0",
+               "augment.scale=0", "augment.elastic=0"]  # fmt: skip
+    train(folder / "data", folder / "run", changes=changes, say=said.append)
+    return folder / "data", folder / "run", said
+
+
+def answers(model, data, split):
+    """Probabilities (k, n) and truth (n) of the pixels of a split that count, image by image."""
+    dataset = read_dataset(data)
+    for case in dataset.select(split):
+        sample = dataset.load(case)
+        valid = sample.fov & (sample.labels >= 0)
+        answer = model(sample.image)
+        yield answer.probabilities[:, valid], sample.labels[valid], answer.labels[valid]
+
+
+def test_the_temperature_is_fitted_on_val_and_stored(vessels):
+    data, run, said = vessels
+    card = load(run).card
+    assert card.temperature != 1
+    p, truth, _ = map(np.concatenate, zip(
+        *((p[0], t > 0, t) for p, t, _ in answers(load(run, precision="fp32"), data, "val")),
+        strict=True,
+    ))  # fmt: skip
+
+    def loss(temperature):
+        q = retemper(p[None], temperature)[0]
+        return -np.mean(np.log(np.where(truth, q, 1 - q)))
+
+    raw = 1 / card.temperature
+    assert loss(1) <= loss(raw)  # no worse than without it,
+    assert loss(1) <= min(loss(0.98), loss(1.02))  # nor than with another
+    before = calibration_error(retemper(p[None], raw)[0], truth)
+    assert card.scores["val_ece"] == pytest.approx(calibration_error(p, truth), abs=2e-3)
+    assert card.scores["val_ece_uncalibrated"] == pytest.approx(before, abs=2e-3)
+    assert said[-1] == calibrated(recall(card))
+    assert f"temperature {card.temperature:.3g}, ECE" in said[-1]
+
+
+def test_decisions_at_the_tuned_threshold_do_not_depend_on_the_temperature(vessels, tmp_path):
+    data, run, _ = vessels
+
+    def at(temperature, threshold):
+        card = read_card(run).model_copy(
+            update={"temperature": temperature, "threshold": tempered(threshold, temperature)}
+        )
+        save(tmp_path / "model.safetensors", load_file(run / "model.safetensors"), card)
+        return load(tmp_path, precision="fp32")
+
+    val = list(answers(at(1, 0.5), data, "val"))
+    tuned, _ = best_threshold([p[0] for p, _, _ in val], [t > 0 for _, t, _ in val])
+    model, plain, cautious = load(run, precision="fp32"), at(1, tuned), at(3, tuned)
+    assert model.card.threshold == pytest.approx(tempered(tuned, model.card.temperature))
+    for split in ("train", "val", "test"):
+        each = zip(*(answers(one, data, split) for one in (model, plain, cautious)), strict=True)
+        for (_, _, mine), (p, _, without), (q, _, other) in each:
+            assert np.array_equal(mine, without)
+            assert np.array_equal(mine, other)
+            assert np.abs(p - q).max() > 0.1
+
+
+def test_errors_rise_with_the_stated_uncertainty(vessels):
+    """On images that were held out, from each quarter of the pixels to the next less sure one."""
+    data, run, _ = vessels
+    entropy, wrong = map(np.concatenate, zip(
+        *((uncertainty(p)[0], answer != truth) for p, truth, answer in
+          answers(load(run), data, "test")),
+        strict=True,
+    ))  # fmt: skip
+    quarter = np.searchsorted(np.quantile(entropy, [0.25, 0.5, 0.75]), entropy)
+    shares = [float(wrong[quarter == k].mean()) for k in range(4)]
+    assert shares == sorted(shares)
+    assert shares[3] > 3 * shares[1]
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.4, 1, 3, 20])
+def test_a_tempered_threshold_divides_tempered_probabilities_alike(temperature):
+    logits = torch.from_numpy(np.random.default_rng(0).normal(0, 2, 20_000).astype(np.float32))
+    before, after = (torch.sigmoid(logits / one).numpy() for one in (1, temperature))
+    for threshold in (0.05, 0.31, 0.5, 0.77, 0.95):
+        clear = np.abs(before - threshold) > 1e-6
+        answer = after >= tempered(threshold, temperature)
+        assert np.array_equal(answer[clear], (before >= threshold)[clear])
+    assert tempered(0.5, temperature) == 0.5
+    assert tempered(0.31, 1) == 0.31
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.95])
+def test_a_threshold_stays_between_0_and_1_in_single_precision(threshold):
+    assert 0 < np.float32(tempered(threshold, 0.05)) < 1
+
+
+def test_a_temperature_is_fitted_to_every_head():
+    random = np.random.default_rng(0)
+    network = read_recipe().network
+    labels = random.integers(0, 3, 900)
+    three = random.normal(0, 1, (3, 900)).astype(np.float32)
+    three[labels, np.arange(900)] += 1
+    softmax = network.model_copy(update={"head": "softmax", "classes": 3})
+    sample = gather(gather(None, three[:, :500], labels[:500], softmax), three[:, 500:],
+                    labels[500:], softmax)  # fmt: skip
+    assert fit_temperature(sample) == fit_temperature(PixelSample.of(3).with_image(three, labels))
+    one = network.model_copy(update={"head": "sigmoid", "classes": 1})
+    mask = gather(gather(None, three[:1, :500], labels[:500], one), three[:1, 500:], labels[500:],
+                  one)  # fmt: skip
+    assert fit_temperature(mask).temperature == pytest.approx(
+        fit_temperature(histogram(three[0], labels > 0)).temperature
+    )
+    two = network.model_copy(update={"head": "softmax", "classes": 2})
+    assert fit_temperature(gather(None, three[:2], labels > 0, two)).temperature == pytest.approx(
+        fit_temperature(histogram(three[1] - three[0], labels > 0)).temperature
+    )
+    several = network.model_copy(update={"head": "sigmoid", "classes": 2})
+    both = fit_temperature(gather(None, three[1:], labels, several))
+    assert both.pixels == 1800
+    expected = histogram(three[1], labels == 1) + histogram(three[2], labels == 2)
+    assert both.temperature == pytest.approx(fit_temperature(expected).temperature)
+
+
+def test_what_is_said_of_the_calibration():
+    fit = Calibration(1.834, "", 0.1, 0.2, 0.0123, 0.0456, 99)
+    assert calibrated(fit) == (
+        "calibrated on val: temperature 1.83, ECE 0.0456 before, 0.0123 after"
+    )
+    held = Calibration(20.0, "held at the bound of 20", 0.1, 0.2, 0.0123, 0.0456, 99)
+    assert "temperature 20 (held at the bound of 20), ECE" in calibrated(held)
+    assert calibrated(Calibration(reason="every pixel is background")) == (
+        "probabilities are not calibrated: on val, every pixel is background"
+    )
+
+
+def test_a_card_keeps_the_calibration_and_gives_it_back(discs, run):
+    old = read_card(run)
+    dataset = read_dataset(discs)
+    recipe = read_recipe(run / "recipe.yaml")
+
+    def written(fit):
+        result = Validation(0.5, 0.9, 0.4, (0.2, 0.2), fit)
+        seen = {"train": (), "val": ("case3",)}
+        return Card.model_validate_json(
+            card(recipe, dataset, old.normalization, result, seen, {}).model_dump_json()
+        )
+
+    fit = Calibration(1.834, "", 0.1, 0.2, 0.0123, 0.0456, 99)
+    kept = written(fit)
+    assert kept.temperature == 1.834
+    assert kept.scores == {
+        "val_dice": 0.9, "val_loss": 0.5, "val_ece": 0.0123, "val_ece_uncalibrated": 0.0456,
+    }  # fmt: skip
+    assert calibrated(recall(kept)) == calibrated(fit)
+    nothing = written(Calibration())
+    assert nothing.temperature == 1
+    assert set(nothing.scores) == {"val_dice", "val_loss"}  # a header holds no nan
+    assert calibrated(recall(nothing)) == (
+        "probabilities are not calibrated: on val, nothing could be fitted"
+    )
+
+
+def test_a_val_without_foreground_is_not_calibrated_and_says_so(tmp_path):
+    data = blobs(tmp_path / "data")
+    empty = np.zeros((48, 48), np.uint8)
+    Image.fromarray(empty).save(data / "masks" / "case3.png")
+    said = []
+    done = train(data, tmp_path / "run", changes=[*TINY, "train.epochs=1"], say=said.append)
+    assert said[-1] == "probabilities are not calibrated: on val, every pixel is background"
+    assert done.best.calibration.temperature == load(tmp_path / "run").card.temperature == 1
+    said.clear()
+    again = train(data, tmp_path / "run", resume=True, say=said.append)
+    assert again.best.threshold == done.best.threshold
+    assert said[-1].startswith("probabilities are not calibrated: ")
 
 
 FORMS = {

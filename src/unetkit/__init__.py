@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unetkit.application import predict
     from unetkit.data import Dataset, read_dataset
-    from unetkit.data.check import check
+    from unetkit.data.checks import check
     from unetkit.errors import InputError
     from unetkit.evaluation import evaluate, score
     from unetkit.image import Image, read_image, write_image

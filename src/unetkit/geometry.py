@@ -14,6 +14,7 @@ float rounding, with no blending.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -54,10 +55,7 @@ class Footprint:
 
     def fit(self, size: Sequence[int]) -> Size:
         """Give the smallest legal input that is at least `size` on every axis."""
-        return tuple(
-            max(n + (r - n) % s, least)
-            for n, s, r, least in zip(size, self.stride, self.residue, self.minimum, strict=True)
-        )
+        return tuple(self._fit(n, axis) for axis, n in enumerate(size))
 
     def enclose(self, size: Sequence[int]) -> Size:
         """Give the smallest legal input whose output is at least `size` on every axis."""
@@ -113,6 +111,9 @@ class Footprint:
             if whole is None or n < whole[axis]:
                 self._require(n, axis, self.least_tile[axis], "tile")
 
+    def _fit(self, n: int, axis: int) -> int:
+        return max(n + (self.residue[axis] - n) % self.stride[axis], self.minimum[axis])
+
     def _require(self, n: int, axis: int, least: int, what: str) -> None:
         stride, residue = self.stride[axis], self.residue[axis]
         if n >= least and (n - residue) % stride == 0:
@@ -167,56 +168,106 @@ def footprint(
     return Footprint(stride, margin, residue, minimum, padding == "valid", exact)
 
 
-def tiles(shape: Sequence[int], tile: Sequence[int], footprint: Footprint) -> Iterator[Tile]:
-    """Cut an image into tiles whose predictions join without a seam.
+def cores(
+    shape: Sequence[int], tile: Sequence[int], footprint: Footprint, multiple: int = 1
+) -> Size:
+    """Give the size of the blocks that tiles of at most `tile` decide, evenly spread.
+
+    Two blocks share an axis where each can lie against one end of the image; where there are more,
+    the inner ones need context on both sides. One block decides an axis that the tile covers.
 
     Args:
         shape: size of the image, per axis.
-        tile: size of the network's input, per axis; smaller where the image is smaller.
+        tile: size of the network's input, per axis; an axis may exceed the image.
         footprint: the network's.
+        multiple: round to multiples of this number too, so that blocks are whole chunks of a file;
+            given up on an axis whose tile is too small for it.
 
     Raises:
         InputError: the tile is not legal for this network.
     """
     footprint.require_tile(tile, shape)
-    tile = [min(t, w) for t, w in zip(tile, footprint.enclose(shape), strict=True)]
-    spans = [
-        list(_spans(n, t, footprint, axis))
-        for axis, (n, t) in enumerate(zip(shape, tile, strict=True))
-    ]
-    for combination in product(*spans):
-        read, write, crop = zip(*combination, strict=True)
-        yield Tile(read, write, crop)
-
-
-def windows(shape: Sequence[int], tile: Sequence[int], footprint: Footprint) -> Iterator[Tile]:
-    """Cut an image into windows that overlap by half, for networks whose tiles must be blended.
-
-    Unlike `tiles`, the writes overlap: the caller adds them up under weights that fall off towards
-    the window's edge.
-    """
     whole = footprint.enclose(shape)
-    tile = [min(t, w) for t, w in zip(tile, whole, strict=True)]
-    spans = []
-    for n, t, s, lost in zip(shape, tile, footprint.stride, footprint.lost, strict=True):
-        out = t - 2 * lost
-        step = max(s, out // 2 // s * s)
-        starts = [0]
-        while starts[-1] + out < n:
-            starts.append(starts[-1] + step)
-        spans.append(
-            [
-                (
-                    slice(start - lost, start - lost + t),
-                    slice(start, min(start + out, n)),
-                    slice(0, min(out, n - start)),
-                )
-                for start in starts
-            ]
+    result = []
+    for axis, (n, t, w) in enumerate(zip(shape, tile, whole, strict=True)):
+        stride, overlap = footprint.stride[axis], footprint.overlap[axis]
+        unit = math.lcm(stride, multiple)
+        if t >= w:
+            result.append(-(-n // unit) * unit)
+            continue
+        room = t - 2 * footprint.lost[axis] if footprint.valid else t - 2 * overlap
+        both = room if footprint.valid else t - overlap
+        unit = unit if room >= unit else stride
+        largest = both // unit * unit
+        if 2 * largest < n:
+            largest = room // unit * unit
+        even = -(-n // -(-n // largest))
+        result.append(-(-even // unit) * unit)
+    return tuple(result)
+
+
+def tiles(shape: Sequence[int], core: Sequence[int], footprint: Footprint) -> Iterator[Tile]:
+    """Cut an image into tiles whose predictions join without a seam.
+
+    Their writes lie on one uniform grid: block i of an axis is `[i·core, (i+1)·core)`, cut off at
+    the image's end. So any block can be predicted alone, and blocks can be chunks of a file.
+
+    Args:
+        shape: size of the image, per axis.
+        core: size of a block, per axis; a multiple of the stride, or at least the image's size.
+        footprint: the network's.
+
+    Raises:
+        InputError: a block would start off the stride.
+    """
+    for n, c, stride in zip(shape, core, footprint.stride, strict=True):
+        if c < 1 or (c < n and c % stride):
+            raise InputError(
+                f"blocks of {c} pixels shift the pooling",
+                cure=f"use a multiple of {stride}",
+            )
+    for write in grid(shape, core):
+        yield around(write, footprint, shape)
+
+
+def grid(shape: Sequence[int], core: Sequence[int]) -> Iterator[Slices]:
+    """Give the blocks of a uniform grid in the order of the axes, the last one running fastest."""
+    yield from product(
+        *(
+            [slice(start, min(start + c, n)) for start in range(0, n, c)]
+            for n, c in zip(shape, core, strict=True)
         )
-    for combination in product(*spans):
-        read, write, crop = zip(*combination, strict=True)
-        yield Tile(read, write, crop)
+    )
+
+
+def around(write: Slices, footprint: Footprint, shape: Sequence[int] | None = None) -> Tile:
+    """Give the tile that decides `write`: what the network must read, and where the answer lies.
+
+    With same padding a tile ends where the image does (in its smallest legal size), so that the
+    network's zeros fall where one pass over the whole image has them. Tiles at the border are
+    therefore smaller than inner ones.
+
+    Args:
+        write: part of the image; its starts are multiples of the stride.
+        footprint: the network's.
+        shape: size of the image; left out for a plane without an end.
+    """
+    read, crop, overlap = [], [], footprint.overlap
+    for axis, part in enumerate(write):
+        if footprint.valid:
+            start = part.start - footprint.lost[axis]
+            shift = part.start
+            stop = start + footprint._fit(part.stop - start + footprint.lost[axis], axis)
+        else:
+            start = part.start - overlap[axis]
+            stop = part.start + footprint._fit(part.stop - part.start, axis)
+            stop += overlap[axis]
+            if shape is not None:
+                start, stop = max(0, start), min(stop, footprint._fit(shape[axis], axis))
+            shift = start
+        read.append(slice(start, stop))
+        crop.append(slice(part.start - shift, part.stop - shift))
+    return Tile(tuple(read), write, tuple(crop))
 
 
 def mirror(start: int, stop: int, size: int) -> NDArray[np.intp]:
@@ -272,30 +323,3 @@ def _valid_size(size: int, factors: list[int], linear: bool) -> int:
             return 0
         size = size * factor - 2 * REACH - 2 * (linear and factor > 1)
     return max(size, 0)
-
-
-def _spans(n: int, t: int, network: Footprint, axis: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Read, write and crop of every tile along one axis."""
-    stride, lost = network.stride[axis], network.lost[axis]
-    if network.valid:
-        out = t - 2 * lost
-        step = out // stride * stride  # 384, not 388, at depth 4: the pooling phase must not shift
-        start = 0
-        while True:
-            last = start + out >= n
-            stop = n if last else start + step
-            yield slice(start - lost, start - lost + t), slice(start, stop), slice(0, stop - start)
-            if last:
-                return
-            start += step
-    whole = -(-n // stride) * stride
-    overlap = network.overlap[axis]
-    start, done = 0, 0
-    while True:
-        last = start + t >= whole
-        stop = n if last else min(n, start + t - overlap)
-        if stop > done:
-            yield slice(start, start + t), slice(done, stop), slice(done - start, stop - start)
-        if last or stop == n:
-            return
-        done, start = stop, min(start + t - 2 * overlap, whole - t)

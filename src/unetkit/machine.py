@@ -6,16 +6,22 @@ import ctypes
 import os
 import platform
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 from unetkit.errors import InputError
 
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
+
 Precision = Literal["auto", "fp32", "bf16"]
+
+# PyTorch takes over a second to import, so only the functions that need it do.
 
 _MMAP_MAX, _TRIM_THRESHOLD, _TOP_PAD = -4, -1, -2  # mallopt's parameters in glibc's malloc.h
 
@@ -26,6 +32,8 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         InputError: unknown, or not there.
     """
+    import torch
+
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -46,6 +54,8 @@ def choose_precision(device: torch.device, precision: Precision = "auto") -> tor
 
     On a CPU without AVX512-BF16 or AMX, bf16 is emulated and slower than fp32.
     """
+    import torch
+
     if precision == "fp32":
         return torch.float32
     if precision == "bf16":
@@ -53,6 +63,27 @@ def choose_precision(device: torch.device, precision: Precision = "auto") -> tor
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if device.type == "cpu" and has_bf16() else torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
+    """Compute in `precision` where it is not fp32 already."""
+    import torch
+
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+def may_have_gpu() -> bool:
+    """Tell, without importing PyTorch, whether asking it for a GPU could be worth the second.
+
+    False only where no driver is to be seen; where it cannot be told, True.
+    """
+    if sys.platform == "linux":  # the NVIDIA driver, AMD's, and Windows' for its Linux
+        return any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
+    if sys.platform == "win32":
+        return Path(r"C:\Windows\System32\nvcuda.dll").exists()
+    return True
 
 
 def has_bf16() -> bool:
@@ -80,6 +111,12 @@ def keep_memory() -> bool:
     )
 
 
+def release_memory() -> None:
+    """Ask glibc to give freed memory back, which it cannot always use for blocks of other sizes."""
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def free_memory() -> int:
     """Bytes of main memory that a program could take now; 8 GiB where the system does not say."""
     try:
@@ -91,6 +128,15 @@ def free_memory() -> int:
     return 8 * 2**30
 
 
+def resident_memory() -> int:
+    """Bytes of main memory that this process holds now; 512 MiB where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 2**29
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -98,6 +144,8 @@ def cores() -> int:
 
 def describe(device: torch.device | None = None) -> dict[str, str | int | bool]:
     """Describe machine and software, to stand beside every result."""
+    import torch
+
     device = device or choose_device()
     return {
         "unetkit": version("unetkit"),

@@ -26,7 +26,7 @@ def check(
     """Say what is in a data set, what is wrong with it, and how to mend it."""
     from dataclasses import asdict
 
-    from unetkit.data.check import inspect
+    from unetkit.data.checks import inspect
     from unetkit.data.repair import repair
 
     if not data.is_dir():

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from unetkit import __version__
-from unetkit.cli import checks, recipes, runs, scores, studies
+from unetkit.cli import checks, predictions, recipes, runs, scores, studies
 from unetkit.cli.data import data_app
 from unetkit.cli.printing import err, out
 from unetkit.errors import InputError
@@ -24,8 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    runs.demo, checks.check, runs.plan, runs.train, runs.predict, runs.evaluate, scores.score,
-    studies.study, runs.report,
+    runs.demo, checks.check, runs.plan, runs.train, predictions.predict, runs.evaluate,
+    scores.score, studies.study, runs.report, predictions.export,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(data_app, name="data")

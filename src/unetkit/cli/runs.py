@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from unetkit.cli.options import AsJson, Data, Device, Model, Precision, check_precision
+from unetkit.cli.options import AsJson, Data, Device, Engine, Model, Precision
 from unetkit.cli.places import cache_folder
 from unetkit.cli.printing import (
-    err,
     out,
     print_plan,
     print_scores,
@@ -20,7 +19,6 @@ from unetkit.cli.printing import (
     say,
     training_bar,
 )
-from unetkit.errors import InputError
 
 
 def demo(
@@ -94,48 +92,6 @@ def train(
     out.print(f"next: unet evaluate {run} {data} --split test")
 
 
-def predict(
-    model: Model,
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.")],
-    output: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
-    save: Annotated[str, typer.Option(help="Any of labels,probability,overlay.")] = "labels",
-    tile: Annotated[int | None, typer.Option(help="Size of the network's input.")] = None,
-    tta: Annotated[bool | None, typer.Option(help="Average over mirror images.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Of the foreground.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace results that exist.")] = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-) -> None:
-    """Segment images of any size; results keep the images' names."""
-    from unetkit.application import predict as apply
-    from unetkit.machine import keep_memory
-    from unetkit.segmenter import load
-
-    if threshold is not None and not 0 < threshold < 1:
-        raise InputError(f"threshold {threshold:g} is not between 0 and 1", where="--threshold")
-    segmenter = load(model, device=device, precision=check_precision(precision))
-    keep_memory()
-    out.print(f"engine: {segmenter.engine}")
-    with progress_bar("images") as bar:
-        result = apply(
-            segmenter,
-            inputs,
-            output,
-            save=[part.strip() for part in save.split(",")],
-            tile=tile,
-            tta=tta,
-            threshold=threshold,
-            overwrite=overwrite,
-            on_image=lambda done, total, _: bar(done, total),
-        )
-    out.print(f"{len(result.written)} files in {output}")
-    for path, reason in result.failures:
-        # One line, even where a name has a line break in it.
-        err.print(f"[red]failed[/] {escape(str(InputError(reason, where=path)))}")
-    if result.failures:
-        raise typer.Exit(1)
-
-
 def evaluate(
     model: Model,
     data: Data,
@@ -148,6 +104,7 @@ def evaluate(
     calibration: Annotated[bool, typer.Option(help="Add ECE and Brier score.")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
+    engine: Engine = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Predict and score one split; the scores carry their protocol."""
@@ -156,7 +113,7 @@ def evaluate(
     from unetkit.report import write_report as write
     from unetkit.segmenter import load
 
-    segmenter = load(model, device=device, precision=check_precision(precision))
+    segmenter = load(model, device=device, engine=engine, precision=precision, cache=cache_folder())
     keep_memory()
     folder = output or (model if model.is_dir() else None)
     with progress_bar("cases") as bar:

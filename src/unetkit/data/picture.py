@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unetkit.data.case import Case
 from unetkit.errors import InputError
-from unetkit.image import Image, read_image
+from unetkit.image import Image, Opened, open_image, read_image
 
 
 def read_picture(case: Case) -> Image:
@@ -28,6 +31,36 @@ def read_picture(case: Case) -> Image:
     join_shapes(case, [one.data.shape for one in pictures])
     pixels = np.concatenate([one.intensities() for one in pictures])
     return Image(pixels, picture.spacing, picture.frame, picture.path, nodata=None)
+
+
+@contextmanager
+def open_picture(case: Case) -> Iterator[Opened]:
+    """Open the image of a case with its bands, to be read by window as `read_picture` gives it.
+
+    Where a file says that nothing was measured, windows are float32 with NaN.
+
+    Raises:
+        InputError: a file cannot be read, or its size is not that of the first.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_image(path)) for path in (case.image, *case.bands)]
+        shape = join_shapes(case, [one.shape for one in files])
+        plain = len(files) == 1 and files[0].nodata is None
+        if plain:
+            yield files[0]
+            return
+
+        def read(window: tuple[slice, ...]) -> npt.NDArray[Any]:
+            parts = [
+                Image(one.read(window), one.spacing, nodata=one.nodata).intensities()
+                for one in files
+            ]
+            return np.concatenate(parts)
+
+        yield replace(
+            files[0], shape=shape, dtype=np.dtype(np.float32), read=read, nodata=None,
+            close=lambda: None,
+        )  # fmt: skip
 
 
 def join_shapes(case: Case, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from unetkit.data.case import Case
 from unetkit.data.counted import Counted, count_labels
 from unetkit.data.dataset import Dataset
-from unetkit.data.labels import encode, read_classes
+from unetkit.data.encoding import encode
+from unetkit.data.labels import read_classes
 from unetkit.data.meaning import Task
 from unetkit.data.picture import read_picture
-from unetkit.data.portion import groups
+from unetkit.data.portions import groups
 from unetkit.data.sight import MOST_CLASSES, are_objects
 from unetkit.errors import InputError
 from unetkit.files import write_text

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unetkit.data import Case, Dataset, Sample, read_dataset
 from unetkit.errors import InputError
 from unetkit.evaluation.judge import Answer, Mask, judge, scored
+from unetkit.evaluation.promises import promised, stated_temperature
 from unetkit.evaluation.summary import (
     Scores,
     averaging,
@@ -47,12 +48,14 @@ def evaluate(
     A binary task is scored on its foreground. With several classes each is scored against all
     others; an image's score is the mean over the foreground classes its truth holds, so an absent
     class neither helps nor harms. Scores are means over images, with a 95 % bootstrap interval
-    over images; pixels outside the field of view and ignored pixels do not count.
+    over images; pixels outside the field of view and ignored pixels do not count. How far
+    probabilities can be believed stands under `calibration`, of the pixels of all images pooled.
 
     Args:
         segment: from a raw image (c, *space) to an answer with `labels` and `probabilities`. What
-            it says of itself in a mapping `protocol` (threshold, where it came from) is kept; if it
-            has `judged_on`, that gives the split it was trained under and the cases it has seen.
+            it says of itself in a mapping `protocol` (threshold, where it came from, temperature)
+            is kept; if it has `judged_on`, that gives the split it was trained under and the cases
+            it has seen.
         data: a data set, or its folder.
         split: name of the split.
         out: folder for `metrics.json`; nothing is written if left out.
@@ -64,7 +67,8 @@ def evaluate(
         keep: called with each sample, answer and scores.
 
     Returns:
-        {"protocol": …, "mean": …, "interval": …, "per_image": […], "per_class": …, "human": …}.
+        {"protocol": …, "mean": …, "interval": …, "per_image": […], "per_class": …, "human": …,
+        "calibration": …}.
 
     Raises:
         InputError: the data cannot be read, or has no such split.
@@ -79,7 +83,8 @@ def evaluate(
     outside: list[Scores] = []
     human: list[Scores] = []
     spacings: list[tuple[float, ...]] = []
-    fov, binary = False, len(classes) == 2
+    fov, binary, pooled = False, len(classes) == 2, None
+    temperature = stated_temperature(getattr(segment, "protocol", {}))
     for done, case in enumerate(cases, start=1):
         sample = dataset.load(case)
         answer = segment(sample.image)
@@ -88,6 +93,9 @@ def evaluate(
         known = sample.labels >= 0
         valid = known & sample.fov
         row, each = judge(answer, sample.labels, valid, classes, take)
+        promises = promised(answer.probabilities, sample.labels, valid, classes, temperature)
+        if promises is not None:
+            pooled = promises if pooled is None else pooled + promises
         rows.append(row)
         spacings.append(sample.spacing)
         for name, scores in each.items():
@@ -114,6 +122,8 @@ def evaluate(
     metrics = document(protocol, ids, rows, by_class, whole=outside if fov else (), human=human)
     if fixed:
         metrics["fixed_threshold"] = {"threshold": also_at, **summary(ids, fixed)}
+    if pooled is not None:
+        metrics["calibration"] = pooled.document()
     result: dict[str, Any] = plain(metrics)
     if out is not None:
         write_text(Path(out) / "metrics.json", json.dumps(result, indent=1) + "\n")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from unetkit.errors import InputError
 from unetkit.files import atomic, write_bytes
+from unetkit.image.creation import attach_image, create_image
 from unetkit.image.encoders import encode_png, narrowed, write_nifti, write_tiff
 from unetkit.image.georeference import Georeference
 from unetkit.image.labels import to_colours, to_labels
@@ -32,11 +33,15 @@ from unetkit.image.names import (
 )
 from unetkit.image.opened import Frame, Opened
 from unetkit.image.opening import open_image
+from unetkit.image.staging import Created
 
 __all__ = [
+    "Created",
     "Georeference",
     "Image",
     "Opened",
+    "attach_image",
+    "create_image",
     "is_image",
     "list_images",
     "natural",

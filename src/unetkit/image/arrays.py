@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from unetkit.errors import InputError
-from unetkit.image.limits import covers, in_parts, refuse_bomb
+from unetkit.image.limits import covers, cut, in_parts, refuse_bomb
 from unetkit.image.opened import Array, Opened, Window
 
 _ANY = ("data", "arr_0")
@@ -23,16 +23,21 @@ _MASKS = ("mask", "masks", "label", "labels", "seg", "segmentation")
 
 def open_npy(path: Path, indices: bool) -> Opened:
     """Open an NPY file, of which windows are read through a map of the file."""
-    # The map notices at once when the file is shorter than its header says.
-    with np.errstate(over="ignore"):  # of a size beyond all numbers, which it then refuses
-        array: Array = npy.open_memmap(path, mode="r")
-    opened = _opened(path, array, indices)
+
+    def view() -> Array:
+        # The map notices at once when the file is shorter than its header says.
+        with np.errstate(over="ignore"):  # of a size beyond all numbers, which it then refuses
+            array: Array = npy.open_memmap(path, mode="r")
+        return _arrange(array, path, indices)
+
+    opened = _opened(view())
 
     def read(window: Window) -> Array:
         if covers(window, opened.shape[1:]):  # in one go is faster than through a map
-            refuse_bomb(path, array.nbytes, path.stat().st_size, 1)
+            held = path.stat().st_size
+            refuse_bomb(path, math.prod(opened.shape) * opened.dtype.itemsize, held, 1)
             return _arrange(np.load(path, allow_pickle=False), path, indices)
-        return opened.read(window)
+        return cut(view, (slice(0, opened.shape[0]), *window))
 
     return replace(opened, read=read)
 
@@ -80,8 +85,8 @@ def open_npz(path: Path, indices: bool) -> Opened:
             return _arrange(whole, path, indices)
 
     hollow = np.broadcast_to(np.zeros((), dtype), shape)
-    opened = _opened(path, hollow, indices)
-    return replace(opened, read=in_parts(decode, opened.shape[1:]))
+    opened = _opened(_arrange(hollow, path, indices))
+    return replace(opened, read=in_parts(decode, opened.shape[1:]), whole=True)
 
 
 def guess_axes(shape: Sequence[int], indices: bool) -> str:
@@ -111,9 +116,7 @@ def _arrange(array: Array, path: Path, indices: bool) -> Array:
     return np.moveaxis(array, axes.index("c"), 0)
 
 
-def _opened(path: Path, array: Array, indices: bool) -> Opened:
-    arranged = _arrange(array, path, indices)
-
+def _opened(arranged: Array) -> Opened:
     def read(window: Window) -> Array:
         return np.array(arranged[:, *window])
 

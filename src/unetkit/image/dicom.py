@@ -64,7 +64,8 @@ def open_dicom(path: Path, indices: bool) -> Opened:
 
     space = (rows, columns) if found.flat else (len(found.slices), rows, columns)
     spacing = found.spacing[3 - len(space) :]
-    return Opened((channels, *space), dtype, read, spacing, found.affine)
+    chunks = (*(1,) * (len(space) - 2), rows, columns)
+    return Opened((channels, *space), dtype, read, spacing, found.affine, chunks=chunks)
 
 
 def _header_reader(pydicom: Any) -> Callable[[Path, list[str]], Any]:

@@ -70,7 +70,8 @@ def open_itk(path: Path, indices: bool) -> Opened:
         pixels = np.moveaxis(pixels, -1, 1).reshape(channels, *space)
         return np.require(pixels, dtype, ["C", "W"])
 
-    return Opened((channels, *space), dtype, in_parts(decode, space), spacing, frame)
+    read = in_parts(decode, space)
+    return Opened((channels, *space), dtype, read, spacing, frame, whole=True)
 
 
 def write_itk(image: Image, path: Path) -> None:

@@ -46,7 +46,7 @@ def open_jpeg(path: Path, indices: bool) -> Opened:
         return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
     space = upright_size(header.y, header.x, header.turn)
-    return Opened(shape=(kept, *space), dtype=dtype, read=in_parts(decode, space))
+    return Opened(shape=(kept, *space), dtype=dtype, read=in_parts(decode, space), whole=True)
 
 
 def _read_header(file: BinaryIO) -> _Header:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from unetkit.errors import InputError
-from unetkit.image.guard import memory
+from unetkit.image.grid import within
+from unetkit.image.guard import memory, slices_size
 from unetkit.image.opened import Array, Window
 
 # Deflate shrinks at most about 1032 times; a file that promises more than that is no picture.
@@ -18,6 +18,7 @@ DEFLATE = 1100
 # What is less does no harm. Beyond the second size, zeros that swell a hundredfold are taken for
 # an attack; an empty mask of that size is better read by window.
 _HARMLESS_BYTES, _LARGE_BYTES, _LARGE_RATIO = 2**28, 2**31, 100
+_MAPPED_BYTES = 2**24  # that are mapped at once
 BOMB_CURE = "if the picture is genuine, cut it into parts or save it as an uncompressed TIFF"
 
 
@@ -73,20 +74,49 @@ def in_parts(decode: Callable[[], Array], space: Sequence[int]) -> Callable[[Win
 
 def mapped(
     path: Path, dtype: np.dtype[Any] | str, offset: int, shape: Sequence[int]
-) -> Callable[[Window], Array]:
-    """Give a function that cuts a box from numbers that lie in a file as they are, in C order.
+) -> Callable[[], Array]:
+    """Give a function that maps numbers that lie in a file as they are, in C order.
 
-    A part is read through a map of the file; everything in one go, which is faster.
+    Raises:
+        ValueError: the file ends before they do.
     """
-    numbers = np.memmap(path, dtype, "r", offset, tuple(shape))
 
-    def read(box: Window) -> Array:
-        if covers(box, shape):
-            flat: Array = np.fromfile(path, dtype, math.prod(shape), offset=offset)
-            return flat.reshape(shape)
-        return np.array(numbers[box])
+    def view() -> Array:
+        return np.memmap(path, dtype, "r", offset, tuple(shape))
 
-    return read
+    view()  # which notices that the file is cut short
+    return view
+
+
+def cut(view: Callable[[], Array], box: Window, target: Array | None = None) -> Array:
+    """Copy a box of numbers that are mapped from a file.
+
+    What has been read through a map counts as memory of this process while the map is there.
+    So there is a new map for every piece, and a piece reaches over no more than 16 MiB.
+
+    Args:
+        view: maps the file anew.
+        box: a slice per axis.
+        target: where to, if not to a new array.
+    """
+    first = view()
+    strides = [abs(stride) for stride in first.strides]
+    if target is None:
+        target = np.empty(slices_size(box), first.dtype.newbyteorder("="))
+    del first
+    parts = [box]
+    while parts:
+        part = parts.pop()
+        # From the first number to the last one; never negative, even of an empty box.
+        spans = [max(n - 1, 0) * step for n, step in zip(slices_size(part), strides, strict=True)]
+        if sum(spans) <= _MAPPED_BYTES:
+            target[within(part, box)] = view()[part]
+            continue
+        axis = spans.index(max(spans))
+        middle = (part[axis].start + part[axis].stop) // 2
+        for half in (slice(part[axis].start, middle), slice(middle, part[axis].stop)):
+            parts.append((*part[:axis], half, *part[axis + 1 :]))
+    return target
 
 
 def covers(window: Window, space: Sequence[int]) -> bool:

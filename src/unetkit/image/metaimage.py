@@ -99,7 +99,8 @@ def open_metaimage(path: Path) -> Opened:
 
     read = in_parts(read_whole, space) if header.packed else read_window
     spacing = header.spacing[:3][::-1]
-    return Opened((more * header.channels, *space), dtype, read, spacing, header.frame)
+    shape = (more * header.channels, *space)
+    return Opened(shape, dtype, read, spacing, header.frame, whole=header.packed)
 
 
 def beside(path: Path, name: str) -> Path:

@@ -77,6 +77,11 @@ def is_volume(path: Path) -> bool:
     return (path.name.lower().endswith(ZARR) and path.is_dir()) or is_series(path)
 
 
+def is_zarr(path: Path) -> bool:
+    """Tell whether this is a folder with metadata of Zarr, whatever its name."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
 def is_series(folder: Path) -> bool:
     """Tell whether this is a folder of DICOM files, by its first file that is not hidden."""
     files = _files(folder)

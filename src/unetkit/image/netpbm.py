@@ -62,9 +62,8 @@ def open_netpbm(path: Path, indices: bool) -> Opened:
         pixels = np.moveaxis(values.reshape(y, x, channels), -1, 0)
         return (1 - pixels) * np.uint8(255) if bits else pixels
 
-    return Opened(
-        shape=(channels, y, x), dtype=dtype.newbyteorder("="), read=in_parts(decode, (y, x))
-    )
+    read = in_parts(decode, (y, x))
+    return Opened((channels, y, x), dtype.newbyteorder("="), read, whole=True)
 
 
 def _read(path: Path, size: int) -> bytes:

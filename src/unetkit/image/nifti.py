@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gzip
 import math
+import mmap
 import struct
+import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from unetkit.errors import InputError
-from unetkit.image.limits import DEFLATE, covers, mapped, refuse_bomb, refuse_impossible
+from unetkit.image.limits import DEFLATE, covers, cut, mapped, refuse_bomb, refuse_impossible
 from unetkit.image.opened import Array, Opened, Window
 
 _HEADER = 540  # the longer one, of NIfTI-2
+_SMALL_BYTES = 2**26
 _SHORT, _LONG = (348).to_bytes(4, "little"), (540).to_bytes(4, "little")
 
 
@@ -23,8 +27,8 @@ def open_nifti(path: Path, indices: bool) -> Opened:
     """Open a NIfTI-1 or NIfTI-2 file as (c, *space), where what follows x, y, z is channels.
 
     Windows of a `.nii` are read through a map of the file. A `.nii.gz` is unpacked from its
-    beginning to the last slice of the window; the slices of the last window are kept, so that
-    windows that go through the volume slab by slab unpack it once.
+    beginning to the last slice of the window, which are kept for the next one; from the second
+    window on, a large one is read from a temporary file into which all of it is unpacked.
     """
     del indices
     gzipped = path.name.lower().endswith(".gz")
@@ -51,7 +55,7 @@ def open_nifti(path: Path, indices: bool) -> Opened:
     dtype = raw
     if scaled:  # nibabel scales in double precision, which only double voxels need
         dtype = np.dtype(np.float64 if stored == np.float64 else np.float32)
-    get = (_from_gzip if gzipped else _from_map)(path, raw, offset, whole)
+    get, close = (_from_gzip if gzipped else _from_map)(path, raw, offset, whole)
 
     def read(window: Window) -> Array:
         if covers(window, space):
@@ -72,7 +76,7 @@ def open_nifti(path: Path, indices: bool) -> Opened:
         sound = bool(np.isfinite(frame).all() and abs(np.linalg.det(frame)) > 0)
         spacing = tuple(abs(float(zoom)) for zoom in header.get_zooms()[: len(space)])[::-1]
     shape = (channels * max(1, colours), *space)
-    return Opened(shape, dtype, read, spacing, frame if sound else None)
+    return Opened(shape, dtype, read, spacing, frame if sound else None, close=close)
 
 
 def _read_header(path: Path, gzipped: bool) -> Any:
@@ -98,33 +102,66 @@ def _read_header(path: Path, gzipped: bool) -> Any:
 
 def _from_map(
     path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]
-) -> Callable[[Window], Array]:
-    read = mapped(path, dtype, offset, shape)
-    rest = [slice(0, size) for size in shape]
-    return lambda window: read((rest[0], *window, *rest[1 + len(window) :]))
+) -> tuple[Callable[[Window], Array], Callable[[], None]]:
+    """Give a function that reads a window, and one that closes the file."""
+    view = mapped(path, dtype, offset, shape)
+
+    def read(window: Window) -> Array:
+        if covers(window, shape[1 : 1 + len(window)]):  # in one go is faster than through a map
+            return np.fromfile(path, dtype, math.prod(shape), offset=offset).reshape(shape)
+        return cut(view, _box(shape, window))
+
+    return read, lambda: None
 
 
 def _from_gzip(
     path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]
-) -> Callable[[Window], Array]:
-    """Give a function that unpacks what a window needs, in whole slices, and keeps the last ones.
+) -> tuple[Callable[[Window], Array], Callable[[], None]]:
+    """Give a function that reads a window, and one that closes the file.
 
-    Slices are planes of the first axis of space (rows, where there is no depth).
+    Of a small volume, the slices that a window touches are unpacked and kept: planes of the first
+    axis of space (rows, where there is no depth). So are those of the first window of a large one,
+    which are not kept; the second window unpacks all into a temporary file.
     """
     kept: dict[tuple[int, int], Array] = {}
+    begun: list[Window] = []
+    unpacked: list[BinaryIO] = []
+    large = math.prod(shape) * dtype.itemsize > _SMALL_BYTES
+    turn = threading.Lock()
+
+    def view() -> Array:
+        numbers = mmap.mmap(unpacked[0].fileno(), 0, access=mmap.ACCESS_READ)
+        return np.ndarray(shape, dtype, numbers)
 
     def read(window: Window) -> Array:
         (first, last), rest = (window[0].start, window[0].stop), window[1:]
-        for (start, stop), slab in kept.items():
-            if start <= first and last <= stop:
-                return np.array(slab[:, first - start : last - start, *rest])
-        if covers(window, shape[1 : 1 + len(window)]):
-            return _unpack(path, dtype, offset, shape)
-        kept.clear()
-        kept[first, last] = slab = _unpack_slices(path, dtype, offset, shape, first, last)
-        return np.array(slab[:, : last - first, *rest])
+        with turn:
+            for (start, stop), slab in kept.items():
+                if start <= first and last <= stop:
+                    return np.array(slab[:, first - start : last - start, *rest])
+            if covers(window, shape[1 : 1 + len(window)]):
+                return _unpack(path, dtype, offset, shape)
+            kept.clear()
+            if large and begun and not unpacked:
+                unpacked.append(_unpack_into_file(path, dtype, offset, shape))
+            if not unpacked:
+                slab = _unpack_slices(path, dtype, offset, shape, first, last)
+                begun.append(window)
+                if not large:
+                    kept[first, last] = slab
+                part: Array = slab[:, :, *rest]
+                return np.ascontiguousarray(part) if large else part.copy()
+        return cut(view, _box(shape, window))
 
-    return read
+    def close() -> None:
+        for file in unpacked:
+            file.close()
+
+    return read, close
+
+
+def _box(shape: tuple[int, ...], window: Window) -> Window:
+    return (slice(0, shape[0]), *window, *(slice(0, n) for n in shape[1 + len(window) :]))
 
 
 def _unpack(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> Array:
@@ -159,3 +196,38 @@ def _unpack_slices(
         if last == shape[1]:
             content.read(1)  # the checksum is compared where the stream ends
     return slab
+
+
+def _unpack_into_file(
+    path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]
+) -> BinaryIO:
+    """Give a file of the voxels alone, which the system removes when it is closed.
+
+    Raises:
+        InputError: there is no room for it.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    file = cast(BinaryIO, tempfile.TemporaryFile(prefix="unetkit-"))  # noqa: SIM115
+    try:
+        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as content:
+            content.seek(offset)
+            left = size
+            while left:
+                piece = content.read(min(left, 2**24))
+                if not piece:
+                    raise ValueError("the file ends before its voxels do")
+                try:
+                    file.write(piece)
+                except OSError as error:
+                    raise InputError(
+                        f"needs {size / 2**30:.1f} GiB in {tempfile.gettempdir()} to be unpacked",
+                        where=path,
+                        cure="free some space there, or unpack it with gunzip",
+                    ) from error
+                left -= len(piece)
+            content.read(1)  # the checksum is compared where the stream ends
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file

@@ -66,7 +66,8 @@ def open_picture(path: Path, indices: bool) -> Opened:
         pixels = np.moveaxis(upright(np.asarray(coloured), turn), -1, 0)
         return without_alpha(pixels, indices) if see_through else pixels
 
-    return Opened(shape=shape, dtype=np.dtype(np.uint8), read=in_parts(decode, space), close=close)
+    read = in_parts(decode, space)
+    return Opened(shape, np.dtype(np.uint8), read, close=close, whole=True)
 
 
 def _greys(picture: Any) -> Array | None:

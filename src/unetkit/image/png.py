@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def open_png(path: Path, indices: bool) -> Opened:
     coloured = header.kind in (_RGB, _RGB_ALPHA) or not (table is None or grey or indices)
 
     def decode() -> Array:
-        pixels = upright(_decode(path.read_bytes(), header), header.turn)
+        pixels = upright(_decode(path, header), header.turn)
         if table is not None:
             levels: Array = table[0][pixels][None] if grey else table[:, pixels]
             return levels if grey or not indices else pixels[None]
@@ -73,6 +73,7 @@ def open_png(path: Path, indices: bool) -> Opened:
         shape=(3 if coloured else 1, *space),
         dtype=np.dtype(np.uint16 if header.depth == 16 else np.uint8),
         read=in_parts(decode, space),
+        whole=True,
     )
 
 
@@ -112,19 +113,19 @@ def _read_header(file: BinaryIO, path: Path) -> _Header:
     return _Header(x, y, depth, kind, bool(interlaced), table, orientation(exif, xmp))
 
 
-def _decode(content: bytes, header: _Header) -> Array:
+def _decode(path: Path, header: _Header) -> Array:
     """Give the pixels (y, x) or (y, x, c), those of a palette as indices.
 
     Only the pixels' own chunks are handed on, because libpng prints its opinion of the others.
     It expands fewer than 8 bits to the full range, which for indices is undone.
     """
-    data = b"".join(_data(memoryview(content)))
-    if len(data) > 2 * header.promised + 2**16:  # libpng would unpack it all to the end
+    chunks = list(_data(memoryview(path.read_bytes())))
+    if sum(map(len, chunks)) > 2 * header.promised + 2**16:  # libpng would unpack it to the end
         raise ValueError("holds far more than its pixels")
     if header.interlaced:
-        pixels = _weave(data, header)
+        pixels = _weave(b"".join(chunks), header)
     else:
-        pixels = _decode_rows(data, header, header.x, header.y)
+        pixels = _decode_rows(chunks, header, header.x, header.y)
     if header.kind == _PALETTE and header.depth < 8:
         pixels //= 255 // (2**header.depth - 1)
     return pixels
@@ -144,15 +145,16 @@ def _data(content: memoryview) -> Iterator[memoryview]:
         place = end
 
 
-def _decode_rows(chunks: bytes, header: _Header, x: int, y: int) -> Array:
+def _decode_rows(chunks: list[Any], header: _Header, x: int, y: int) -> Array:
+    """Decode the rows of some chunks, whose list is emptied, so that memory holds them once."""
     from imagecodecs import png_decode
 
     # Indices are what the grey levels of the same rows would be.
     kind = _GREY if header.kind == _PALETTE else header.kind
     first = struct.pack(">IIBBBBB", x, y, header.depth, kind, 0, 0, 0)
-    pixels: Array = png_decode(
-        b"".join((_SIGNATURE, _chunk(b"IHDR", first), chunks, _chunk(b"IEND", b"")))
-    )
+    content = b"".join((_SIGNATURE, _chunk(b"IHDR", first), *chunks, _chunk(b"IEND", b"")))
+    chunks.clear()
+    pixels: Array = png_decode(content)
     return pixels
 
 
@@ -177,7 +179,7 @@ def _weave(chunks: bytes, header: _Header) -> Array:
             if end > len(rows):
                 raise ValueError("the file ends before its pixels do")
             data = _chunk(b"IDAT", zlib.compress(rows[begin:end], 0))
-            part[...] = _decode_rows(data, header, x, y)
+            part[...] = _decode_rows([data], header, x, y)
             begin = end
     return pixels
 

@@ -30,6 +30,7 @@ _OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_MAX_RETRY": 0,
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
     "GDAL_NUM_THREADS": 1,
+    "GDAL_CACHEMAX": 64,  # MB of decoded blocks; the default is a twentieth of all memory
 }
 _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}  # files beside the sources do not count
 
@@ -59,6 +60,7 @@ def open_raster(path: Path, indices: bool) -> Opened:
             stored = np.result_type(*dataset.dtypes)
             palette = None if indices or dataset.count > 1 else _palette(dataset)
             last = str(dataset.colorinterp[-1].name)
+            chunks = tuple(map(int, dataset.block_shapes[0]))
         if stored.kind not in "iuf":
             raise InputError(
                 f"pixels of type {stored} are not understood", where=path, cure="save real numbers"
@@ -87,7 +89,7 @@ def open_raster(path: Path, indices: bool) -> Opened:
     spacing = (1.0, 1.0) if frame is None else frame.spacing
     if palette is not None:
         nodata = None
-    return Opened(shape, dtype, read, spacing, frame, nodata, close)
+    return Opened(shape, dtype, read, spacing, frame, nodata, close, chunks=chunks)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from unetkit.errors import InputError
 from unetkit.image.guard import slices_size
-from unetkit.image.limits import DEFLATE, mapped, refuse_impossible
+from unetkit.image.limits import DEFLATE, cut, mapped, refuse_impossible
 from unetkit.image.opened import Array
 
 Box = tuple[slice, ...]
@@ -25,25 +25,59 @@ _LARGEST_RATIO = 100_000
 JPEG_KINDS = (6, 7, 34892, 33007)  # what tifffile hands the tables of a page to
 
 
-def reader(path: Path, series: Any) -> Callable[[Box], Array]:
+def reader(path: Path, series: Any, order: Sequence[int]) -> Callable[[Box], Array]:
     """Give a function that reads a box, one slice per axis of the series, in the order of its axes.
 
     What lies in one piece is read through a map of the file. Few exotic files (whose pages lie in
     several files, or are arranged otherwise) are decoded whole and kept.
+
+    Args:
+        path: the file.
+        series: of tifffile.
+        order: of the axes in memory, from the slowest to the fastest.
     """
-    if series.dataoffset is not None and not series.is_multifile and series.transform is None:
-        return mapped(path, _stored(series), series.dataoffset, series.shape)
     whole = tuple(slice(0, size) for size in series.shape)
-    read = _from_pages(path, series) if _is_regular(series) else _from_all(series)
+    dtype = series.dtype.newbyteorder("=")
+    back = [order.index(axis) for axis in range(len(order))]
+    fill: Callable[[Box, Array], None]
+    if _is_mapped(series):
+        view = mapped(path, _stored(series), series.dataoffset, series.shape)
+
+        def fill(box: Box, target: Array) -> None:
+            cut(view, box, target)
+    else:
+        fill = _from_pages(path, series) if _is_regular(series) else _from_all(series)
 
     def read_all_or_part(box: Box) -> Array:
         if box != whole:
-            return read(box)
+            sizes = slices_size(box)
+            target = np.empty([sizes[axis] for axis in order], dtype).transpose(back)
+            fill(box, target)
+            return target
+        if _is_mapped(series):  # in one go is faster than through a map
+            stored, count = _stored(series), math.prod(series.shape)
+            flat: Array = np.fromfile(path, stored, count, offset=series.dataoffset)
+            return flat.reshape(series.shape)
         refuse_cut_pages(path, series)
         pixels: Array = series.asarray()  # which decodes in several threads
         return pixels
 
     return read_all_or_part
+
+
+def layout(series: Any) -> tuple[bool, tuple[int, ...] | None]:
+    """Tell whether a series is decoded whole, and else the size of its strips or tiles per axis."""
+    page = series.keyframe
+    if _is_mapped(series):
+        return False, None
+    if not _is_regular(series):
+        return True, None
+    if page.is_tiled:
+        sizes = {"Z": page.tiledepth, "Y": page.tilelength, "X": page.tilewidth}
+    else:
+        sizes = {"Z": 1, "Y": min(page.rowsperstrip, page.imagelength), "X": page.imagewidth}
+    inner = [sizes.get(axis, 1) for axis in page.axes]
+    return False, (*(1,) * (len(series.shape) - len(inner)), *map(int, inner))
 
 
 def refuse_incomplete(path: Path, series: Any) -> None:
@@ -127,18 +161,22 @@ def _is_regular(series: Any) -> bool:
     )
 
 
-def _from_all(series: Any) -> Callable[[Box], Array]:
+def _is_mapped(series: Any) -> bool:
+    return series.dataoffset is not None and not series.is_multifile and series.transform is None
+
+
+def _from_all(series: Any) -> Callable[[Box, Array], None]:
     kept: list[Array] = []
 
-    def read(box: Box) -> Array:
+    def read(box: Box, target: Array) -> None:
         if not kept:
             kept.append(series.asarray())
-        return np.array(kept[0][box])
+        target[...] = kept[0][box]
 
     return read
 
 
-def _from_pages(path: Path, series: Any) -> Callable[[Box], Array]:
+def _from_pages(path: Path, series: Any) -> Callable[[Box, Array], None]:
     keyframe = series.keyframe
     inner = len(keyframe.shape)
     outer = tuple(series.shape[:-inner])
@@ -146,36 +184,36 @@ def _from_pages(path: Path, series: Any) -> Callable[[Box], Array]:
     # Pages are (separate samples, depth, length, width, interleaved samples) to tifffile.
     names = {"S": 0 if keyframe.planarconfig == 2 else 4, "Z": 1, "Y": 2, "X": 3}
     places = [names[axis] for axis in keyframe.axes]
+    shown = tuple(slice(None) if place in places else 0 for place in range(5))
 
-    def read_page(number: int, box: Box) -> Array:
+    def read_page(number: int, box: Box, result: Array) -> None:
         page = series[number]
         if page.is_final:
-            return mapped(path, _stored(series), page.dataoffsets[0], keyframe.shape)(box)
+            cut(mapped(path, _stored(series), page.dataoffsets[0], keyframe.shape), box, result)
+            return
         wanted = [slice(0, length) for length in keyframe.shaped]
         for place, part in zip(places, box, strict=True):
             wanted[place] = part
-        result = np.full(slices_size(wanted), keyframe.nodata, keyframe.dtype)
         for index in _touched(keyframe, wanted):
             pixels, begin, shape = decode(number, index)
-            if pixels is None:
-                continue
             # Where the segment, which may reach beyond the page, and the window overlap.
-            target, source = [], []
+            target, source = list[slice](), list[slice]()
             for first, length, part in zip(begin, (1, *shape), wanted[:4], strict=False):
                 low, high = max(first, part.start), min(first + length, part.stop)
                 target.append(slice(low - part.start, high - part.start))
                 source.append(slice(low - first, high - first))
-            result[tuple(target)] = pixels[None][(*source, wanted[4])]
-        return result.reshape(slices_size(box))
+            there = tuple([*target, slice(None)][place] for place in places)
+            if pixels is None:
+                result[there] = keyframe.nodata
+            else:
+                result[there] = pixels[None][(*source, wanted[4])][shown]
 
-    def read(box: Box) -> Array:
+    def read(box: Box, target: Array) -> None:
         before, inside = box[: len(outer)], box[len(outer) :]
-        pages = [
-            read_page(int(np.ravel_multi_index(place, outer)) if outer else 0, inside)
-            for place in itertools.product(*(range(part.start, part.stop) for part in before))
-        ]
-        stacked = np.stack(pages) if len(pages) > 1 else pages[0]
-        return stacked.reshape(slices_size(box))
+        for place in itertools.product(*(range(part.start, part.stop) for part in before)):
+            number = int(np.ravel_multi_index(place, outer)) if outer else 0
+            here = tuple(i - part.start for i, part in zip(place, before, strict=True))
+            read_page(number, inside, target[here])
 
     return read
 

@@ -21,7 +21,7 @@ from unetkit.image.georeference import Georeference
 from unetkit.image.geotiff import read_georeference, read_nodata
 from unetkit.image.limits import covers, everything, in_parts, refuse_bomb
 from unetkit.image.opened import Array, Opened, Window
-from unetkit.image.segments import JPEG_KINDS, bits_of, ratio_of, reader, refuse_incomplete
+from unetkit.image.segments import JPEG_KINDS, bits_of, layout, ratio_of, reader, refuse_incomplete
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -91,7 +91,8 @@ def _open_series(path: Path, series: Any, indices: bool, alpha: bool) -> Opened:
     samples = channels.index(axes.index("S")) if "S" in axes else None
     extra = int(page.extrasamples[-1]) if page.extrasamples else 0
     alpha = alpha and samples is not None and extra in (1, 2)
-    read_box, show = reader(path, series), _shower(path, page, samples, alpha, indices)
+    read_box = reader(path, series, (*channels, *inner))
+    show = _shower(path, page, samples, alpha, indices)
 
     def read(window: Window) -> Array:
         if covers(window, space) and not series.is_multifile:
@@ -105,7 +106,11 @@ def _open_series(path: Path, series: Any, indices: bool, alpha: bool) -> Opened:
     # One pixel tells how many channels of which type there will be.
     one = show(np.zeros([*(shape[i] for i in channels), *(1 for _ in inner)], series.dtype))
     whole = in_parts(lambda: read(everything(space)), space)
-    return Opened((one.size, *space), one.dtype, whole if alpha and indices else read)
+    decoded, pieces = layout(series)
+    if alpha and indices:
+        return Opened((one.size, *space), one.dtype, whole, whole=True)
+    chunks = None if pieces is None else tuple(pieces[i] for i in inner)
+    return Opened((one.size, *space), one.dtype, read, whole=decoded, chunks=chunks)
 
 
 def _shower(

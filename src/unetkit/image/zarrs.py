@@ -19,7 +19,9 @@ import numpy.typing as npt
 from unetkit.errors import InputError
 from unetkit.image.georeference import Georeference
 from unetkit.image.guard import damage, quiet, refuse_excess, slices_size
+from unetkit.image.names import is_zarr
 from unetkit.image.opened import Array, Frame, Opened, Window
+from unetkit.image.staging import Created, fill_of
 from unetkit.image.zarr_chunks import read_chunks
 from unetkit.image.zarr_metadata import locate
 
@@ -79,7 +81,9 @@ def open_zarr(path: Path, indices: bool) -> Opened:
         return np.require(data, dtype, ["C", "W"])
 
     shape = (length.get("c", 1), *(length[axis] for axis in space))
-    return Opened(shape, dtype, read, spacing, frame, nodata)
+    stored = dict(zip(axes, found.chunks, strict=True))
+    chunks = tuple(min(stored[axis], length[axis]) for axis in space)
+    return Opened(shape, dtype, read, spacing, frame, nodata, chunks=chunks)
 
 
 def _guess(path: Path, shape: tuple[int, ...], indices: bool) -> str:
@@ -177,34 +181,54 @@ def create_zarr(
     if dtype.kind not in "iuf" or len(shape) not in (3, 4) or min(shape) < 1:
         raise InputError(f"{dtype} pixels of shape {shape} cannot be written", where=path)
     spacing = tuple(map(float, spacing)) or (1.0,) * (len(shape) - 1)
-    fill = nodata if nodata is not None and _fits(nodata, dtype) else 0
+    fill = fill_of(nodata, dtype)
     with _folder(path) as folder:
         import zarr
         from zarr.storage import LocalStore
 
         form: Literal[2, 3] = 2 if version == "0.4" else 3
         group = zarr.create_group(store=LocalStore(folder), zarr_format=form)
-        levels = [_level(group, 0, shape, dtype, fill)]
-        yield levels[0]
-        while max(levels[-1].shape[-2:]) > _LARGEST_LEVEL:
-            coarser = (*levels[-1].shape[:-2], *(-(-n // 2) for n in levels[-1].shape[-2:]))
-            level = _level(group, len(levels), coarser, dtype, fill)
-            _thin_out(levels[-1], level)
-            levels.append(level)
-        kept = _kept(frame, nodata)
-        pyramid = _pyramid(path, len(shape), spacing, len(levels))
-        extra = {_OURS: kept} if kept else {}
-        if form == 2:
-            group.attrs.update({"multiscales": [pyramid | {"version": "0.4"}], **extra})
-        else:
-            group.attrs.update({"ome": {"version": "0.5", "multiscales": [pyramid]}, **extra})
+        yield _level(group, 0, shape, dtype, fill)
+        _add_levels(path, group, spacing, fill, _kept(frame, nodata))
 
 
-def _fits(nodata: float, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind == "f":
-        return True
-    limits = np.iinfo(dtype)
-    return nodata == nodata // 1 and limits.min <= nodata <= limits.max
+def complete_zarr(
+    created: Created, spacing: tuple[float, ...], frame: Frame, nodata: float | None
+) -> None:
+    """Make a staged picture an OME-Zarr 0.5: add coarser levels, and put it in its place.
+
+    Raises:
+        InputError: the disk refuses.
+    """
+    folder, path = created.folder / "pixels", created.path
+    with _refusals(path):
+        import zarr
+        from zarr.storage import LocalStore
+
+        for level in folder.iterdir():  # which a process that was killed has begun
+            if level.is_dir() and level.name != "0":
+                shutil.rmtree(level)
+        group = zarr.open_group(store=LocalStore(folder), mode="r+", zarr_format=3)
+        _add_levels(path, group, spacing, created.state.fill, _kept(frame, nodata))
+        _put_in_place(folder, path)
+
+
+def _add_levels(
+    path: Path, group: Any, spacing: tuple[float, ...], fill: float, kept: dict[str, Any]
+) -> None:
+    """Add coarser levels to level 0, and say what the group is."""
+    levels = [group["0"]]
+    while max(levels[-1].shape[-2:]) > _LARGEST_LEVEL:
+        coarser = (*levels[-1].shape[:-2], *(-(-n // 2) for n in levels[-1].shape[-2:]))
+        level = _level(group, len(levels), coarser, levels[0].dtype, fill)
+        _thin_out(levels[-1], level)
+        levels.append(level)
+    pyramid = _pyramid(path, levels[0].ndim, spacing, len(levels))
+    extra = {_OURS: kept} if kept else {}
+    if group.metadata.zarr_format == 2:
+        group.attrs.update({"multiscales": [pyramid | {"version": "0.4"}], **extra})
+    else:
+        group.attrs.update({"ome": {"version": "0.5", "multiscales": [pyramid]}, **extra})
 
 
 def _level(group: Any, index: int, shape: tuple[int, ...], dtype: Any, fill: Any) -> Any:
@@ -263,28 +287,45 @@ def _kept(frame: Frame, nodata: float | None) -> dict[str, Any]:
 @contextmanager
 def _folder(path: Path) -> Iterator[Path]:
     """Give a folder beside `path` that takes its name at the end, as `files.atomic` for files."""
-    mark = f"{os.getpid()}-{threading.get_ident()}"
-    temporary, older = (path.with_name(f".{mark}-{kind}.{path.name}") for kind in ("new", "old"))
-    ours = ("zarr.json", ".zgroup", ".zarray")
+    temporary = _beside(path, "new")
     try:
-        if path.exists() and not any((path / name).is_file() for name in ours):
-            raise InputError(
-                "something that is no Zarr folder stands there",
-                where=path,
-                cure="choose another name",
-            )
-        temporary.mkdir(parents=True)
-        yield temporary
+        with _refusals(path):
+            if path.exists() and not is_zarr(path):
+                raise InputError(
+                    "something that is no Zarr folder stands there",
+                    where=path,
+                    cure="choose another name",
+                )
+            temporary.mkdir(parents=True)
+            yield temporary
+            _put_in_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, path: Path) -> None:
+    """Give a folder the name of an older one, which goes."""
+    older = _beside(path, "old")
+    try:
         if path.exists():
             path.replace(older)
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        cure = "choose another folder, or free some space"
-        raise InputError(f"cannot be written ({reason})", where=path, cure=cure) from error
+        folder.replace(path)
     finally:
         if older.exists() and not path.exists():
             with suppress(OSError):
                 older.replace(path)
-        for folder in (temporary, older):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{os.getpid()}-{threading.get_ident()}-{kind}.{path.name}")
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        cure = "choose another folder, or free some space"
+        raise InputError(f"cannot be written ({reason})", where=path, cure=cure) from error

@@ -1,57 +1,120 @@
 """Scores of segmentations, from plain arrays: they judge any tool's output.
 
-Axes are (y, x) or (z, y, x), one image at a time; means over images are the caller's.
+Axes are (y, x) or (z, y, x), one image at a time; means over images are the caller's. Names are
+loaded when they are first used: prediction wants an entropy, and neither SciPy nor scikit-image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from unetkit.metrics.boundary import (
-    average_surface_distance,
-    boundary_scores,
-    hausdorff,
-    surface_dice,
-)
-from unetkit.metrics.calibration import Reliability, brier, calibration_error, reliability
-from unetkit.metrics.em import (
-    after_thinning,
-    minimum_over_thresholds,
-    pixel_error,
-    rand_error,
-    v_info,
-    v_rand,
-    warp,
-    warping_error,
-)
-from unetkit.metrics.instances import (
-    Matching,
-    Overlap,
-    aji,
-    instance_scores,
-    match,
-    objects,
-    overlap_table,
-    seg,
-)
-from unetkit.metrics.overlap import (
-    Array,
-    Counts,
-    average_precision,
-    best_threshold,
-    class_counts,
-    confusion,
-    counts,
-    roc_auc,
-    scores,
-)
-from unetkit.metrics.statistics import bootstrap_interval, paired_permutation
-from unetkit.metrics.topology import betti_errors, betti_numbers, cl_dice
+if TYPE_CHECKING:
+    from unetkit.metrics.boundary import (
+        average_surface_distance,
+        boundary_scores,
+        hausdorff,
+        surface_dice,
+    )
+    from unetkit.metrics.calibration import Reliability, brier, calibration_error, reliability
+    from unetkit.metrics.em import (
+        after_thinning,
+        minimum_over_thresholds,
+        pixel_error,
+        rand_error,
+        v_info,
+        v_rand,
+        warp,
+        warping_error,
+    )
+    from unetkit.metrics.entropy import disagreement, uncertainty
+    from unetkit.metrics.instances import (
+        Matching,
+        Overlap,
+        aji,
+        instance_scores,
+        match,
+        objects,
+        overlap_table,
+        seg,
+    )
+    from unetkit.metrics.measures import lower_is_better, measure
+    from unetkit.metrics.overlap import (
+        Counts,
+        average_precision,
+        best_threshold,
+        class_counts,
+        confusion,
+        counts,
+        roc_auc,
+        scores,
+    )
+    from unetkit.metrics.statistics import bootstrap_interval, paired_permutation
+    from unetkit.metrics.temperature import (
+        Calibration,
+        Histogram,
+        PixelSample,
+        fit_temperature,
+        histogram,
+        retemper,
+    )
+    from unetkit.metrics.topology import betti_errors, betti_numbers, cl_dice
+
+_ROOMS = {
+    "boundary": ("average_surface_distance", "boundary_scores", "hausdorff", "surface_dice"),
+    "calibration": ("Reliability", "brier", "calibration_error", "reliability"),
+    "em": (
+        "after_thinning",
+        "minimum_over_thresholds",
+        "pixel_error",
+        "rand_error",
+        "v_info",
+        "v_rand",
+        "warp",
+        "warping_error",
+    ),
+    "entropy": ("disagreement", "uncertainty"),
+    "instances": (
+        "Matching",
+        "Overlap",
+        "aji",
+        "instance_scores",
+        "match",
+        "objects",
+        "overlap_table",
+        "seg",
+    ),
+    "measures": ("lower_is_better", "measure"),
+    "overlap": (
+        "Counts",
+        "average_precision",
+        "best_threshold",
+        "class_counts",
+        "confusion",
+        "counts",
+        "roc_auc",
+        "scores",
+    ),
+    "statistics": ("bootstrap_interval", "paired_permutation"),
+    "temperature": (
+        "Calibration",
+        "Histogram",
+        "PixelSample",
+        "fit_temperature",
+        "histogram",
+        "retemper",
+    ),
+    "topology": ("betti_errors", "betti_numbers", "cl_dice"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Calibration",
     "Counts",
+    "Histogram",
     "Matching",
     "Overlap",
+    "PixelSample",
     "Reliability",
     "after_thinning",
     "aji",
@@ -68,7 +131,10 @@ __all__ = [
     "class_counts",
     "confusion",
     "counts",
+    "disagreement",
+    "fit_temperature",
     "hausdorff",
+    "histogram",
     "instance_scores",
     "lower_is_better",
     "match",
@@ -80,65 +146,24 @@ __all__ = [
     "pixel_error",
     "rand_error",
     "reliability",
+    "retemper",
     "roc_auc",
     "scores",
     "seg",
     "surface_dice",
+    "uncertainty",
     "v_info",
     "v_rand",
     "warp",
     "warping_error",
 ]
 
-_LOWER = {"hd95", "assd", "ece", "brier"}
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'unetkit.metrics' has no attribute '{name}'")
+    return getattr(import_module(f"unetkit.metrics.{_HOME[name]}"), name)
 
 
-def measure(
-    prediction: Array,
-    truth: Array,
-    *,
-    valid: Array | None = None,
-    probability: Array | None = None,
-    topology: bool = False,
-    boundary: bool = False,
-    spacing: Sequence[float] | None = None,
-    calibration: bool = False,
-) -> dict[str, float]:
-    """Give all scores of one binary image.
-
-    Args:
-        prediction: bool, or 0 and non-zero; (y, x) or (z, y, x).
-        truth: the same, same shape.
-        valid: where pixels count; everywhere if left out.
-        probability: of the foreground, same shape; adds roc_auc and average_precision.
-        topology: adds cl_dice, betti0_error and betti1_error (3D: betti2_error too), which take
-            longer than all others together.
-        boundary: adds hd95, assd and nsd, whose tolerance is a pixel along the coarsest axis.
-        spacing: size of a pixel along each axis, the unit of hd95 and assd; `None` is pixels.
-        calibration: adds ece and brier, where there is a probability.
-
-    Returns:
-        Name → score; nan where a score is undefined (`unetkit.metrics.overlap` says when).
-
-    Raises:
-        InputError: shapes differ, or a mask holds floats.
-    """
-    result = scores(counts(prediction, truth, valid))
-    if probability is not None:
-        result["roc_auc"] = roc_auc(probability, truth, valid)
-        result["average_precision"] = average_precision(probability, truth, valid)
-    if probability is not None and calibration:
-        result["ece"] = calibration_error(probability, truth, valid)
-        result["brier"] = brier(probability, truth, valid)
-    if topology:
-        result["cl_dice"] = cl_dice(prediction, truth, valid)
-        for order, error in enumerate(betti_errors(prediction, truth, valid)):
-            result[f"betti{order}_error"] = float(error)
-    if boundary:
-        result |= boundary_scores(prediction, truth, valid=valid, spacing=spacing)
-    return result
-
-
-def lower_is_better(name: str) -> bool:
-    """Tell whether small values of a score are good; of a signed `count_error` neither end is."""
-    return name in _LOWER or (name.endswith("_error") and name != "count_error")
+def __dir__() -> list[str]:
+    return list(__all__)

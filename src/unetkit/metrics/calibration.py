@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from unetkit.errors import InputError
 from unetkit.metrics.overlap import Array, _pixels
 
+BINS = 15  # as many as Guo et al. use
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
@@ -85,7 +87,7 @@ class Reliability:
 
 
 def reliability(
-    probability: Array, truth: Array, valid: Array | None = None, *, bins: int = 15
+    probability: Array, truth: Array, valid: Array | None = None, *, bins: int = BINS
 ) -> Reliability:
     """Bin the pixels of one image for a reliability diagram.
 
@@ -118,7 +120,7 @@ def reliability(
 
 
 def calibration_error(
-    probability: Array, truth: Array, valid: Array | None = None, *, bins: int = 15
+    probability: Array, truth: Array, valid: Array | None = None, *, bins: int = BINS
 ) -> float:
     """Give the expected calibration error, ECE (Guo et al. 2017, arXiv 1706.04599, eq. 3).
 

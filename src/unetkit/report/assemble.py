@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from unetkit.data import Dataset, Normalization, Sample, read_dataset
 from unetkit.data.batches import Patches
 from unetkit.errors import InputError
+from unetkit.evaluation.promises import Promises, promised, stated_temperature
+from unetkit.evaluation.summary import plain
 from unetkit.recipe import Recipe, read_recipe
 from unetkit.report.cases import Sample as Shown
 from unetkit.report.cases import Sheet
@@ -51,6 +53,7 @@ def write_report(
     augmented: list[Shown] = []
     metrics, environment = _json(run / "metrics.json"), _json(run / "environment.json")
     bad: list[InputError] = []
+    believed: Promises | None = None
     dataset = _dataset(data, environment, notes, bad.append)
     if dataset is not None:
         split = metrics.get("protocol", {}).get("split", "val")
@@ -65,6 +68,14 @@ def write_report(
                 bad.append(error)
                 continue
             answer = segmenter(sample.image)
+            valid = sample.fov & (sample.labels >= 0)
+            if "calibration" not in metrics:  # before it is scored: of the cases that are shown
+                more = promised(
+                    answer.probabilities, sample.labels, valid, dataset.task.classes,
+                    stated_temperature(segmenter.protocol),
+                )  # fmt: skip
+                if more is not None:
+                    believed = more if believed is None else believed + more
             cut = _slice(sample.labels)
             row = {k: v for k, v in scores.get(case.id, {}).items() if k != "id" and v is not None}
             sheets.append(
@@ -76,7 +87,7 @@ def write_report(
                     probability=answer.probabilities[(slice(None), *cut)]
                     if len(answer.probabilities) > 1
                     else answer.probabilities[0][cut],
-                    valid=(sample.fov & (sample.labels >= 0))[cut],
+                    valid=valid[cut],
                     scores=row,
                 )
             )
@@ -104,6 +115,7 @@ def write_report(
         augmented=augmented,
         notes=notes,
         classes=dict(enumerate(names)) if len(names) > 2 else None,
+        calibration=None if believed is None else plain(believed.document()),
     )
 
 

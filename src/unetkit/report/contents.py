@@ -162,9 +162,9 @@ def protocol_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def differences(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys in which protocols differ; dates may, and thresholds if all were found the same way."""
+    """Keys in which protocols differ; dates may, and what was fitted to `val` in the same way."""
     protocols = [dict(protocol_rows(metrics)) for metrics in runs]
-    keys = {key for protocol in protocols for key in protocol} - {"date"}
+    keys = {key for protocol in protocols for key in protocol} - {"date", "temperature"}
     differ = {key for key in keys if len({protocol.get(key) for protocol in protocols}) > 1}
     if "threshold from" in keys - differ:
         differ -= {"threshold"}

@@ -16,7 +16,7 @@ import numpy as np
 from unetkit.errors import InputError
 from unetkit.files import write_text
 from unetkit.metrics import lower_is_better
-from unetkit.report import cases, charts, contents, folder, pictures
+from unetkit.report import cases, charts, contents, folder, pictures, reliability
 from unetkit.report.cases import Sample, Sheet
 from unetkit.report.contents import Score
 from unetkit.report.folder import Run
@@ -39,6 +39,7 @@ def compose(
     notes: Sequence[str] = (),
     classes: Mapping[int, str] | None = None,
     colours: Mapping[int, pictures.Colour] | None = None,
+    calibration: Mapping[str, Any] | None = None,
     main: str = "dice",
     shown: int = 4,
 ) -> Path:
@@ -56,6 +57,8 @@ def compose(
         notes: warnings a reader should see first.
         classes: label to name, for several classes.
         colours: label to red, green, blue.
+        calibration: how far probabilities can be believed, as `evaluate` says it; by default what
+            `metrics.json` holds of it.
         main: the score to lead with and to sort by.
         shown: how many of the worst, and how many of the best cases.
 
@@ -73,6 +76,10 @@ def compose(
     chosen, split_at = cases.choose(sheets, main, dict(images), shown)
     several = classes is not None and max(classes, default=0) > 1
     several = several or any(cases.highest(sheet) > 1 for sheet in chosen)
+    metrics = content.metrics or {}
+    believed = reliability.section(
+        calibration or metrics.get("calibration"), metrics.get("protocol"), several=several
+    )
     anchors = {sheet.id: f"case-{place}" for place, sheet in enumerate(chosen, 1)}
     page = _template()
     text = ""
@@ -100,6 +107,7 @@ def compose(
             images=[(name, values, anchors.get(name)) for name, values in images],
             main=main,
             main_name=contents.title_of(main),
+            calibration=believed,
             dots=_dots(images, rows, main, anchors),
             cases=drawn,
             split_at=split_at,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
 
+from unetkit.cluster import connect
 from unetkit.errors import InputError
 from unetkit.machine import cores
 from unetkit.study.work import Job, fail, is_done, read_note, work
@@ -56,21 +57,9 @@ def run_cluster(jobs: Sequence[Job], address: str, on_cell: OnCell) -> None:
     Raises:
         InputError: `distributed` is not installed, nobody answers at the address, or no longer.
     """
-    try:
-        from distributed import Client, KilledWorker, as_completed
-    except ImportError:
-        raise InputError(
-            "a Dask cluster needs the extra `dist`", cure="pip install 'unetkit[dist]'"
-        ) from None
-    try:
-        client: Any = Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no Dask scheduler answers ({error})",
-            where=address,
-            cure="start one with dask scheduler, and workers with dask worker --nthreads 1",
-        ) from None
-    with client:
+    with connect(address) as client:
+        from distributed import KilledWorker, as_completed
+
         # By folder: another study on this cluster may have the same cell.
         by_key = {f"unetkit-{job.folder}": job for job in jobs}
         futures = [client.submit(work, job, key=key) for key, job in by_key.items()]

@@ -25,7 +25,10 @@ from unetkit.study.grid import to_yaml
 from unetkit.study.words import called, leader, number, over, span, word
 
 # Of one run each, or said elsewhere: not what all runs of the study share.
-_OWN = {"data", "split", "cases", "interval", "threshold", "seed", "recipe", "threshold_from"}
+_OWN = {
+    "data", "split", "cases", "interval", "threshold", "threshold_from", "temperature", "seed",
+    "recipe",
+}  # fmt: skip
 TESTS = (
     "Seeds and images are crossed sources of chance, and every setting has the same ones, so that "
     "differences are taken run by run and image by image. Intervals are of 95 %, each by itself; p "

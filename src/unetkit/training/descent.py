@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unetkit.data.batches import Batch
+from unetkit.machine import autocast
 from unetkit.network import UNet
 from unetkit.recipe import OptimizerConfig, Recipe
-from unetkit.segmenter import autocast
 from unetkit.training.validate import batch_loss
 
 

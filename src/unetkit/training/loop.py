@@ -21,10 +21,10 @@ from unetkit.machine import choose_device, choose_precision, cores, describe, ke
 from unetkit.network import UNet, count_parameters
 from unetkit.recipe import Reasons, Recipe, read_recipe, resolve, to_yaml
 from unetkit.recipe.resolving import MEASURED
-from unetkit.segmenter import save
+from unetkit.segmenter import read_card, save
 from unetkit.training.cases import Decoded, Judged, LeftOut, again, spread, usable
 from unetkit.training.descent import choose_optimizer, follow, learn
-from unetkit.training.record import Step, card, row, warn, write_history
+from unetkit.training.record import Step, calibrated, card, recall, row, warn, write_history
 from unetkit.training.resume import (
     named,
     optimizer_tensors,
@@ -256,12 +256,14 @@ def train(
             ended = has_ended(recipe, progress, resting)
     if best is None:
         kept = history[progress.best_epoch - 1]
-        best = Validation(kept["val_loss"], kept["val_dice"], kept["threshold"], (0.0, 0.0))
+        fitted = recall(read_card(out))
+        best = Validation(kept["val_loss"], kept["val_dice"], kept["threshold"], (0.0, 0.0), fitted)
     say(
         f"best checkpoint: epoch {progress.best_epoch} of {progress.epoch}, "
         f"val Dice {best.dice:.4f}"
         + (f" at threshold {best.threshold:.2f}" if (recipe.network.classes or 1) <= 2 else "")
     )
+    say(calibrated(best.calibration))
     return Run(out, recipe, reasons, best, progress.best_epoch, left.rest(dataset))
 
 

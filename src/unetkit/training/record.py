@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 
 from unetkit.data import Dataset, Normalization
 from unetkit.files import write_text
+from unetkit.metrics import Calibration
 from unetkit.recipe import Recipe, to_document
 from unetkit.segmenter import Card
 from unetkit.training.schedule import Progress
 from unetkit.training.validate import Validation
 
+_ERROR, _RAW = "val_ece", "val_ece_uncalibrated"  # scores of a card
 _WAITING = 0.3  # share of the time from which on it is worth a word
 
 
@@ -58,13 +61,40 @@ def card(
         predict=recipe.predict,
         normalization=normalization,
         task=dataset.task,
+        temperature=result.calibration.temperature,
         threshold=result.threshold,
         threshold_from=f"tuned on val ({images})",
         cases=seen,
         recipe=to_document(recipe),
-        scores={"val_dice": result.dice, "val_loss": result.loss},
+        scores={"val_dice": result.dice, "val_loss": result.loss, **_errors(result.calibration)},
         environment={k: v for k, v in environment.items() if k != "data"},
     )
+
+
+def recall(card: Card) -> Calibration:
+    """Give what a card keeps of the calibration of its checkpoint."""
+    return Calibration(
+        card.temperature,
+        "nothing could be fitted" if card.temperature == 1 else "",
+        error=card.scores.get(_ERROR, math.nan),
+        error_uncalibrated=card.scores.get(_RAW, math.nan),
+    )
+
+
+def calibrated(calibration: Calibration) -> str:
+    """Say in a line what the temperature is, and what it does to the calibration error."""
+    if calibration.temperature == 1 and calibration.reason:
+        return f"probabilities are not calibrated: on val, {calibration.reason}"
+    held = f" ({calibration.reason})" if calibration.reason else ""
+    return (
+        f"calibrated on val: temperature {calibration.temperature:.3g}{held}, "
+        f"ECE {calibration.error_uncalibrated:.4f} before, {calibration.error:.4f} after"
+    )
+
+
+def _errors(calibration: Calibration) -> dict[str, float]:
+    errors = {_ERROR: calibration.error, _RAW: calibration.error_uncalibrated}
+    return {} if math.isnan(calibration.error) else errors  # a card holds numbers only
 
 
 def row(

@@ -1,10 +1,10 @@
-"""Validation: whole images through the network, their loss, Dice and best threshold."""
+"""Validation: whole images through the network, their loss, Dice, temperature and threshold."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,10 +15,21 @@ from unetkit.data.batches import Batch
 from unetkit.data.prepared import Whole
 from unetkit.errors import InputError
 from unetkit.losses import LossConfig, prepare, total
-from unetkit.metrics import Counts, class_counts, confusion, scores
+from unetkit.machine import autocast
+from unetkit.metrics import (
+    Calibration,
+    Counts,
+    Histogram,
+    PixelSample,
+    class_counts,
+    confusion,
+    fit_temperature,
+    histogram,
+    retemper,
+    scores,
+)
 from unetkit.network import NetworkConfig, UNet, probabilities
 from unetkit.prediction import choose_tile, predict
-from unetkit.segmenter import autocast
 
 
 @dataclass(frozen=True)
@@ -29,14 +40,17 @@ class Validation:
         loss: the training loss, mean over images.
         dice: mean over images, inside the field of view; of the foreground at `threshold` for a
             binary task, else of the foreground classes that an image holds.
-        threshold: the best for the mean Dice; 0.5 with several classes.
+        threshold: the best for the mean Dice, of the calibrated probabilities; 0.5 with several
+            classes.
         share: predicted and true share of foreground, to notice a network that says nothing.
+        calibration: the temperature fitted on the pixels that count, and what it does to them.
     """
 
     loss: float
     dice: float
     threshold: float
     share: tuple[float, float]
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def supervise(labels: Tensor, network: NetworkConfig) -> Tensor:
@@ -80,27 +94,36 @@ def validate(
 ) -> Validation:
     """Predict every case whole and judge it inside its field of view; one is held at a time.
 
+    Temperature and threshold come of the same single predictions, without mirror images. The
+    threshold is tuned first, and then tempered like the probabilities that it divides: so no
+    decision depends on the temperature.
+
     Raises:
         InputError: there is no case.
     """
     config = network.config
 
-    def forward(batch: Tensor) -> Tensor:
-        with autocast(device, precision):
-            out: Tensor = network(batch.to(device).contiguous(memory_format=network.layout))
-        return out
+    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode(), autocast(device, precision):
+            given = torch.from_numpy(batch).to(device)
+            out: Tensor = network(given.contiguous(memory_format=network.layout))
+        logits: NDArray[np.float32] = out.float().cpu().numpy()
+        return logits
 
     losses, dices, predicted, true = list[float](), list[float](), list[float](), list[float]()
     curves = list[Curve]()
+    evidence: Histogram | PixelSample | None = None
     for case in cases:
         image = case.batch.images[0].numpy()
         tile = choose_tile(
             network.footprint, image.shape[1:], 1024**2 if config.ndim == 2 else 96**3
         )
-        logits = torch.from_numpy(predict(forward, image, network.footprint, tile=tile))[None]
+        output = predict(forward, image, network.footprint, tile=tile)
+        logits = torch.from_numpy(output)[None]
         losses.append(float(batch_loss(logits, case.batch, loss, config)[0]))
         probability = probabilities(logits, config.activation)[0].numpy()
         valid = case.fov & (case.labels >= 0)
+        evidence = gather(evidence, output[:, valid], case.labels[valid], config)
         if len(probability) <= 2:
             curves.append(curve(probability[-1][valid], case.labels[valid] > 0))
         else:
@@ -114,13 +137,46 @@ def validate(
                 predicted.append(float((answer[valid] > 0).mean()))
         if valid.any():
             true.append(float((case.labels[valid] > 0).mean()))
-    if not losses:
+    if evidence is None:
         raise InputError("no case of val is left to judge a checkpoint by", cure="add cases to val")
+    calibration = fit_temperature(evidence)
     threshold, dice = 0.5, float(np.nanmean(dices)) if np.isfinite(dices).any() else 0.0
     if curves:
         threshold, dice = best(curves)
         predicted = [one.share(threshold) for one in curves if one.passed[0]]
-    return Validation(float(np.mean(losses)), dice, threshold, (_mean(predicted), _mean(true)))
+        threshold = tempered(threshold, calibration.temperature)
+    share = (_mean(predicted), _mean(true))
+    return Validation(float(np.mean(losses)), dice, threshold, share, calibration)
+
+
+def gather(
+    so_far: Histogram | PixelSample | None,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    network: NetworkConfig,
+) -> Histogram | PixelSample:
+    """Add an image's pixels, logits (k, n) and labels (n), to what a temperature is fitted on."""
+    if network.activation == "softmax" and len(logits) > 2:
+        sample = so_far if isinstance(so_far, PixelSample) else PixelSample.of(len(logits))
+        return sample.with_image(logits, labels)
+    if network.activation == "softmax":
+        new = histogram(logits[1] - logits[0], labels > 0)
+    elif len(logits) == 1:
+        new = histogram(logits[0], labels > 0)
+    else:  # labels that are independent of each other: one temperature for all
+        new = histogram(logits, np.stack([labels == k + 1 for k in range(len(logits))]))
+    return so_far + new if isinstance(so_far, Histogram) else new
+
+
+def tempered(threshold: float, temperature: float) -> float:
+    """Give the threshold that decides on calibrated probabilities as this one on those before.
+
+    Strictly between 0 and 1 in single precision too, in which it is compared. Below a temperature
+    of 0.2, thresholds above 0.95 would come too near 1 to tell the surest pixels apart.
+    """
+    if temperature == 1:
+        return threshold
+    return float(np.clip(retemper(np.array([threshold]), temperature)[0], 1e-30, 1 - 1e-7))
 
 
 _GRID = np.arange(5, 96) / 100

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unetkit.data.check import Problem, check
-from unetkit.data.check.across import known_groups
+from unetkit.data.checks import Problem, check
+from unetkit.data.checks.across import known_groups
 from unetkit.data.dataset import Dataset
 from unetkit.data.layout import find_layout
 from unetkit.data.meaning import Meaning

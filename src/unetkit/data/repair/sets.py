@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from unetkit.data.case import Case
-from unetkit.data.check.across import known_groups, torn_groups
-from unetkit.data.check.twins import MOST, homes, likely_pairs, show_the_same
+from unetkit.data.checks.across import known_groups, torn_groups
+from unetkit.data.checks.twins import MOST, homes, likely_pairs, show_the_same
 from unetkit.data.counted import Counted, in_colours, in_greys, tally
 from unetkit.data.dataset import Dataset
 from unetkit.data.drawings import meaning_of_drawings
