@@ -26,6 +26,8 @@ batch 1, the fastest for it on a CPU) beside our tiles, both with the same engin
 a normalised image in memory to probabilities. Each in a process of its own, in turns, medians over
 rounds. The difference is the largest to the probabilities of one pass over the whole image in fp32.
 
+With `--norm instance` or `group`, tiles of no size are exact, and ours are blended as well.
+
 `folder`: 1000 images of 512² of which 10 are broken in different ways, by the command; its loop,
 from the 20th image to the last, beside the network alone on as many tiles in memory, in turns.
 """
@@ -250,10 +252,11 @@ def _discard(path: Path) -> None:
 # ----------------------------------------------------------------------------- networks
 
 
-def flat_network(folder: Path, width: int, quick: bool) -> Path:
+def flat_network(folder: Path, width: int, quick: bool, norm: str = "batch") -> Path:
     """Give a network of the default recipe that knows vessels a little."""
-    run = folder.resolve() / f"{'quick' if quick else 'width'}{width}"
-    changes = [f"network.width={width}"]
+    kind = "" if norm == "batch" else norm
+    run = folder.resolve() / f"{'quick' if quick else 'width'}{width}{kind}"
+    changes = [f"network.width={width}", f"network.norm={norm}"]
     if quick:
         alone(learn, str(run), "vessels", 5, (64, 64), 2, [*changes, "train.patch=64"])
     else:
@@ -520,7 +523,7 @@ def take_turns(
 def seams(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure both ways to cut an image, in turns."""
     folder, side, roi = arguments.folder, arguments.side, 64 if arguments.quick else 512
-    run = flat_network(folder, arguments.width, arguments.quick)
+    run = flat_network(folder, arguments.width, arguments.quick, arguments.norm)
     rows = []
     with tempfile.TemporaryDirectory(dir=folder) as place:
         image, true = f"{place}/image.npy", f"{place}/whole.npy"
@@ -554,7 +557,8 @@ def seams(arguments: argparse.Namespace) -> dict[str, Any]:
                 rows.append(row)
                 print(f"seams  {row}", flush=True)
     return {
-        "protocol": f"one RGB image of {side}², width {arguments.width}, normalised, in memory; "
+        "protocol": f"one RGB image of {side}², width {arguments.width}, {arguments.norm} "
+        "normalisation, the image normalised, in memory; "
         f"MONAI: windows of {roi}², overlap 50 %, Gaussian, batch 1; each in a process of its own "
         f"with the same engine, in turns, medians of {arguments.rounds}; differences to one pass "
         "over the whole image in fp32",
@@ -772,6 +776,7 @@ def main() -> None:
     made["seams"].add_argument("--side", type=int, default=4096)
     made["seams"].add_argument("--tile", type=int, help="of ours; default: what unet predict takes")
     made["seams"].add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    made["seams"].add_argument("--norm", default="batch", choices=["batch", "instance", "group"])
     made["folder"].add_argument("--count", type=int, default=1000)
     made["folder"].add_argument("--format", default="png", choices=["png", "jpg", "tif"])
     arguments = parser.parse_args()
@@ -779,7 +784,9 @@ def main() -> None:
         vars(arguments).update(QUICK[arguments.command])
     arguments.folder.mkdir(parents=True, exist_ok=True)
     load = load_now()
-    report(arguments.command, COMMANDS[arguments.command][1](arguments), load, arguments.out)
+    norm = getattr(arguments, "norm", "batch")
+    part = arguments.command if norm == "batch" else f"{arguments.command}_{norm}"
+    report(part, COMMANDS[arguments.command][1](arguments), load, arguments.out)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 
 from unetkit.errors import InputError
 from unetkit.geometry import Footprint, footprint
-from unetkit.prediction import Cost, expected_cost, plan, predict, state_cost, stream
+from unetkit.prediction import Cost, plan, predict, state_cost, stream
 
 FLAT = footprint([(2, 2)] * 2, padding="same")
 SOLID = footprint([(1, 2, 2), (2, 2, 2)], padding="same")
 BLENDED = footprint([(2, 2)] * 2, padding="same", exact=False)
 VALID = footprint([(2, 2)] * 2, padding="valid")
 CHEAP = Cost(activations=8)
+
+
+def expected_cost(width, outputs, ndim=2):
+    """Six maps of the first level in fp32, and the logits thrice."""
+    pixels = 2048**2 if ndim == 2 else 192**3
+    return Cost(24 * max(width, 8) + 4 * (3 * outputs + 1), pixels=pixels)
 
 
 def network(print_: Footprint, outputs=2):

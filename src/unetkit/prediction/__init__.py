@@ -14,7 +14,7 @@ from unetkit.prediction.config import (
     Progress,
 )
 from unetkit.prediction.planning import Plan, choose_tile, plan, state_cost
-from unetkit.prediction.sizing import Cost, expected_cost
+from unetkit.prediction.sizing import Cost
 from unetkit.prediction.slabs import Group, Slab
 from unetkit.prediction.streaming import Finish, Read, Write, stream
 from unetkit.prediction.views import passes, take
@@ -34,7 +34,6 @@ __all__ = [
     "Slab",
     "Write",
     "choose_tile",
-    "expected_cost",
     "passes",
     "plan",
     "predict",

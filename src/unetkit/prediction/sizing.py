@@ -32,26 +32,6 @@ class Cost:
     pixels: int = 2048**2
 
 
-def expected_cost(
-    width: int, outputs: int, *, ndim: int = 2, number: int = 4, channels: int = 1
-) -> Cost:
-    """Estimate the cost of an engine that has not been measured.
-
-    Six maps of the first level are alive at once, in the last step of the expanding path: skip and
-    signal, their concatenation, and what is made of it; then logits, and two copies in float32.
-
-    Args:
-        width: channels of the first level.
-        outputs: channels of the result.
-        ndim: axes of space.
-        number: bytes of a number: 4 for fp32, 2 for bf16, 1 for int8.
-        channels: of the input, which is normalised in a copy.
-    """
-    maps = 6 * max(width, 8) * number
-    pixels = 2048**2 if ndim == 2 else 384**3
-    return Cost(maps + _FLOAT * (3 * outputs + channels), pixels=pixels)
-
-
 @dataclass(frozen=True)
 class Sizes:
     """Pixels that are held at once.

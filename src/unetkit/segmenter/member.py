@@ -15,7 +15,7 @@ from unetkit.segmenter.card import Card
 from unetkit.segmenter.segmentation import Floats, to_probabilities
 
 _FLOAT = 4
-_TILE = (2048**2, 192**3)  # pixels beyond which larger tiles gain nothing
+_TILE = (2400**2, 192**3)  # pixels beyond which larger tiles gain nothing
 # Bytes per pixel and channel of the first level, and what smaller tiles take beside that.
 _SMALL = 2**20
 _MAPS = {
