@@ -140,3 +140,26 @@ def test_mirror_equals_numpy_s_reflection(size, start, stop):
     line = np.arange(size)
     expected = np.pad(line, (-start, max(0, stop - size)), mode="reflect")[: stop - start]
     np.testing.assert_array_equal(line[mirror(start, stop, size)], expected)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("shape", [(700, 333), (512, 900), (1000, 1000)])
+def test_tiles_of_one_size_decide_the_same_blocks(padding, shape):
+    """So that an engine prepares for one size; what is read beyond need changes no answer."""
+    network = footprint([(2, 2)] * 3, padding=padding)
+    core = cores(shape, network.enclose((256, 256)), network)
+    least = list(tiles(shape, core, network))
+    size = [max(t.read[a].stop - t.read[a].start for t in least) for a in range(2)]
+    alike = [around(tile.write, network, shape, size) for tile in least]
+    assert {tuple(r.stop - r.start for r in tile.read) for tile in alike} == {tuple(size)}
+    for small, large in zip(least, alike, strict=True):
+        for axis in range(2):
+            inner, outer = small.read[axis], large.read[axis]
+            assert outer.start <= inner.start < inner.stop <= outer.stop
+            assert (outer.start - inner.start) % network.stride[axis] == 0
+            at = [t.read[axis].start + t.crop[axis].start for t in (small, large)]
+            assert at[0] == at[1]  # the answer lies where it lay
+            whole = network.enclose(shape)[axis]
+            if padding == "same":
+                assert outer.start >= 0
+                assert outer.stop <= whole

@@ -240,17 +240,24 @@ def grid(shape: Sequence[int], core: Sequence[int]) -> Iterator[Slices]:
     )
 
 
-def around(write: Slices, footprint: Footprint, shape: Sequence[int] | None = None) -> Tile:
+def around(
+    write: Slices,
+    footprint: Footprint,
+    shape: Sequence[int] | None = None,
+    size: Sequence[int] | None = None,
+) -> Tile:
     """Give the tile that decides `write`: what the network must read, and where the answer lies.
 
     With same padding a tile ends where the image does (in its smallest legal size), so that the
     network's zeros fall where one pass over the whole image has them. Tiles at the border are
-    therefore smaller than inner ones.
+    therefore smaller than inner ones, unless a size is given.
 
     Args:
         write: part of the image; its starts are multiples of the stride.
         footprint: the network's.
         shape: size of the image; left out for a plane without an end.
+        size: legal size of all tiles. Smaller ones read more of the image, so that an engine meets
+            one size only, for which it prepares once.
     """
     read, crop, overlap = [], [], footprint.overlap
     for axis, part in enumerate(write):
@@ -258,12 +265,17 @@ def around(write: Slices, footprint: Footprint, shape: Sequence[int] | None = No
             start = part.start - footprint.lost[axis]
             shift = part.start
             stop = start + footprint._fit(part.stop - start + footprint.lost[axis], axis)
+            stop = stop if size is None else max(stop, start + size[axis])
         else:
             start = part.start - overlap[axis]
             stop = part.start + footprint._fit(part.stop - part.start, axis)
             stop += overlap[axis]
             if shape is not None:
-                start, stop = max(0, start), min(stop, footprint._fit(shape[axis], axis))
+                whole = footprint._fit(shape[axis], axis)
+                start, stop = max(0, start), min(stop, whole)
+                if size is not None:
+                    stop = min(whole, max(stop, start + size[axis]))
+                    start = max(0, min(start, stop - size[axis]))
             shift = start
         read.append(slice(start, stop))
         crop.append(slice(part.start - shift, part.stop - shift))

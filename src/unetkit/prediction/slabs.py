@@ -9,7 +9,7 @@ from itertools import product
 
 from unetkit.geometry import Footprint, Size, Slices, Tile, around, grid
 from unetkit.prediction.config import Augmentation
-from unetkit.prediction.layout import Layout
+from unetkit.prediction.layout import Layout, tile_of
 from unetkit.prediction.views import View, needed, views
 from unetkit.prediction.windows import touching, windows
 
@@ -70,11 +70,12 @@ class Slab:
         """
         space, footprint, layout = self.cut.space, self.cut.footprint, self.cut.layout
         seen = views(self.cut.tta, len(space))
+        size = tile_of(layout.core, space, footprint)
         for rest in grid(space[1:], layout.group[1:]):
             window = (self.window[0], *rest)
             blocks = _blocks(window, layout.core)
             if layout.window is None:
-                tiles = tuple(around(block, footprint, space) for block in blocks)
+                tiles = tuple(around(block, footprint, space, size) for block in blocks)
             else:
                 tiles = tuple(windows(space, layout.window, footprint, window))
             yield Group(window, _read(tiles, space, footprint, seen), blocks, tiles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ from unetkit.segmenter.segmentation import Floats, Segmentation, label
 
 if TYPE_CHECKING:
     from unetkit.data.dataset import Dataset
+
+
+_ROTATED = 640**2  # pixels of a tile that is also looked at in rotated views
 
 
 class Segmenter:
@@ -123,7 +127,8 @@ class Segmenter:
                 itemsize,
                 self.outputs,
                 self.footprint,
-                cost=self.cost,
+                # Rotated tiles are of many sizes, each up to twice as large in area.
+                cost=self.cost if augmentation != "paper" else replace(self.cost, pixels=_ROTATED),
                 memory=held + free_memory() // 2 if memory is None else memory,
                 base=held if base is None else base,
                 tile=chosen,
