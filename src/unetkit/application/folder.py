@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from unetkit.application.large import plan_large, predict_large
 from unetkit.application.memory import allowed, held
 from unetkit.application.outputs import blaming, draw_overlay, finisher
 from unetkit.application.request import Job, Request
+from unetkit.data.normalize import Normalization
 from unetkit.data.picture import open_picture, read_picture
 from unetkit.errors import InputError
 from unetkit.image import Image, write_image
@@ -35,11 +38,13 @@ class Loaded:
         job: the image and its outputs.
         image: in memory; None where it is not kept there beside others.
         weight: what is to be done with it.
+        normalizations: of each member, settled on it; none where it is not in memory.
     """
 
     job: Job
     image: Image | None
     weight: Weight
+    normalizations: tuple[Normalization, ...] = ()
 
 
 def predict_jobs(
@@ -117,7 +122,11 @@ def load_job(segmenter: Segmenter, job: Job, request: Request) -> Loaded:
         InputError: it cannot be read, or not be predicted.
     """
     weight = weigh(segmenter, job, request)
-    return Loaded(job, read_picture(job.case) if weight == "small" else None, weight)
+    if weight != "small":
+        return Loaded(job, None, weight)
+    image = read_picture(job.case)
+    # Measured here, for the network waits for nothing that another thread can do.
+    return Loaded(job, image, weight, tuple(segmenter.settle([_pixels(image)])))
 
 
 def weigh(segmenter: Segmenter, job: Job, request: Request) -> Weight:
@@ -163,12 +172,12 @@ def _compute(
         return None
     if image is None:
         image = read_picture(job.case)
-    pixels = image.data if image.nodata is None else image.intensities()
+    pixels = _pixels(image)
     plan = segmenter.plan(
         pixels.shape, pixels.itemsize, tile=request.tile, tta=request.tta,
         memory=allowed(request), base=held(request) + beside + pixels.nbytes, where=job.case.image,
     )  # fmt: skip
-    forwards = segmenter.forwards(segmenter.settle([pixels]))
+    forwards = segmenter.forwards(loaded.normalizations or segmenter.settle([pixels]))
     probability, spread = predict_planned(forwards, pixels, plan, progress=on_tile)
 
     def write() -> None:
@@ -184,6 +193,10 @@ def _compute(
     if loaded.weight == "alone":
         wait([writes])
     return writes
+
+
+def _pixels(image: Image) -> NDArray[Any]:
+    return image.data if image.nodata is None else image.intensities()
 
 
 def _settled(
