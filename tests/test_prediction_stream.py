@@ -265,6 +265,15 @@ def test_an_input_error_of_the_reader_is_the_user_s():
         stream(network(FLAT), read, lambda *_: None, one, finish=keep)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C counts, even in a job that a shell put into the background and made deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_no_thread_behind():
     pixels = image(1, 4000, 40)
     one = planned(pixels, FLAT, multiple=4)
@@ -277,6 +286,7 @@ def test_ctrl_c_leaves_no_thread_behind():
     assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_waiting_for_a_slow_disk():
     pixels = image(1, 4000, 40)
     one = planned(pixels, FLAT, multiple=4)
