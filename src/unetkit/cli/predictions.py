@@ -19,7 +19,7 @@ def predict(
     inputs: Annotated[list[str], typer.Argument(help="Images, folders or glob patterns.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     save: Annotated[
-        str, typer.Option(help="Any of labels,probability,uncertainty,overlay.")
+        str, typer.Option(help="Any of: labels, probability, uncertainty, overlay.")
     ] = "labels",
     tile: Annotated[int | None, typer.Option(help="Size of the network's input.")] = None,
     tta: Annotated[bool | None, typer.Option(help="Average over mirror images.")] = None,
