@@ -1,7 +1,7 @@
 """A convolution that OpenVINO computes in fp32 where the rest of the network is bf16.
 
 The first convolution sees the image's own values, and nothing later mends what is rounded there: on
-trained networks bf16 changes fewer pixels with it in fp32, for a few per cent of the time.
+trained networks bf16 changes fewer pixels with it in fp32, for little time.
 """
 
 from __future__ import annotations
